@@ -35,7 +35,7 @@ def fold(
 
 # %% ../nbs/01_answers.ipynb #92843dc2
 _UNITS = {'thousand':3, 'million':6, 'billion':9, '천만':7, '백만':6, '천':3, '만':4, '억':8, '조':12} # powers of ten
-_NUM = re.compile(r'(?:(?<![\w.)])([-−])\s?)?[$₩€£]?([-−])?(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?=\D|$)|(?=\.\d))(\.\d+)?(e[+-]?\d{1,2}(?!\w))?', re.I)
+_NUM = re.compile(r'(?:(?<![\w.)])([-−])\s?)?(?:[$₩€£]([-−])?)?(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?=\D|$)|(?=\.\d))(\.\d+)?(e[+-]?\d{1,2}(?!\w))?', re.I)
 _UNIT = re.compile(r'\s?(thousand|million|billion)\b|\s?(천만|백만|천|만|억|조)(?=\s*(?:\d|원|명|개|권|달러|톤|$|[.,)]))', re.I)
 _OVER = re.compile(r'(?:\s+(\d+))?\s*/\s*(\d+)(?![\d/])')
 _MORE = re.compile(r'\s*(?:[*×÷+^~–]|[-−](?=\s?\d)|x(?=\s?\d)|\\times|\\cdot|,|to\b|or\b|and\b|또는|와|과)\s*[($₩]*\d')
@@ -130,13 +130,13 @@ class Marker(NamedTuple):
 # %% ../nbs/01_answers.ipynb #3fa90361
 _NOT = r'(?<!wrong )(?<!incorrect )(?<!tempting )(?<!false )(?<!틀린 )(?<!잘못된 )'
 _WORD = r'''(?:(?:정|해)답|(?<![가-힣])답|(?<![\w"'])answer)'''
-_LABEL = re.compile(rf'{_NOT}{_WORD}[*_`]*\s?(?:\([^)\n]{0,40}\)\s?)?[:：]|\[(?:answer|정답|답)\]|^#{{1,4}}[^\w\n]*(?:final answer|answer|(?:최종 )?정?답)[^\w\n]*$', re.I|re.M)
+_LABEL = re.compile(rf'{_NOT}{_WORD}[*_`]*\s?(?:\([^)\n]{{0,40}}\)\s?)?[:：]|\[(?:answer|정답|답)\]|^#{{1,4}}[^\w\n]*(?:final answer|answer|(?:최종 )?정?답)[^\w\n]*$', re.I|re.M)
 _CLOSED = [re.compile(p, re.I|re.S) for p in (
     r'''["'](?:final[ _]?)?(?:answer|정답|답)["']\s*[:：]\s*(?:"((?:[^"\\\n]|\\.)*)"|'([^'\n]*)'|([^",'}\n]+)(?=[,}\n]))''',
     r'\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}', r'<answer>([^<]*)</answer>')]
 _HASHES = re.compile(r'^####[ \t]*([^\n#]+?)[ \t]*(?:\n|\Z)', re.M)
-_SENTENCE = re.compile(rf'''{_NOT}(?:\banswers?\s*(?:\([^)\n]{0,40}\)\s*)?(?:is|are|should be|must be|would be|=)
-    |\b(?:correct|right|best)\s+(?:option|choice|number)\s+is|(?:(?:정|해)답|(?<![가-힣])답)은|(?:정|해)답(?=\s*[①-⑩\d]))[:：]?''', re.I|re.X)
+_SENTENCE = re.compile(rf'{_NOT}(?:\banswers?\s*(?:\([^)\n]{{0,40}}\)\s*)?(?:is|are|should be|must be|would be|=)|\b(?:correct|right|best)\s+(?:option|choice|number)\s+is'
+    r'|(?:(?:정|해)답|(?<![가-힣])답)은|(?:정|해)답(?=\s*[①-⑩\d]))[:：]?', re.I)
 _BACKWARD = re.compile(r'([①-⑩]|(?<![\w.])\d{1,2})\s*번?\s*(?:이|가)?\s*정답(?=이다|입니다|이며|임|\.)|\(([A-J])\)\s+is\s+(?:the\s+)?correct')
 
 # %% ../nbs/01_answers.ipynb #23827af0
@@ -299,12 +299,13 @@ def extract(
     "The final answer to `problem` in the reply `text`"
     if not isinstance(text, str): return None
     body = spoken(text)
-    for m in reversed(markers(body, problem.kind)):
+    found = markers(body, problem.kind)
+    for m in reversed(found):
         if not m.content.strip(): continue # cut off before the answer came
         answer = announced(m.content, problem) if m.firm or _gives(m.content, problem.kind) else None
         if answer is not None: return answer
         if m.firm or re.match(r'\W*(?:option\s|choice\s)?\W*(?:\d|not\b|아니)', m.content): return None
-    return unmarked(body, problem)
+    return None if found and problem.kind in ('text', 'span') else unmarked(body, problem)
 
 # %% ../nbs/01_answers.ipynb #9792abbc
 def final_line(

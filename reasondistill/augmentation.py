@@ -8,7 +8,7 @@ __all__ = ['Solver', 'CHECKS', 'mode', 'Target', 'schedule', 'path_steps', 'chec
 
 # %% ../nbs/07_augmentation.ipynb #78f6d79c
 import random, re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
 from typing import Callable, Iterable, NamedTuple, Sequence
 
@@ -53,11 +53,12 @@ def _target(bp, structure, domains, used, rng, area_of, number):
     "The least used mode and domain that blueprint `bp` can go to"
     reach = {}
     for d in domains: reach.setdefault(mode(bp.meta['domain'], d, area_of), []).append(d)
-    m = _least(reach, used['mode'], rng)
-    d = _least(reach[m], used['domain'], rng)
-    kind = bp.meta.get('kind', 'choice')
-    used['kind'][kind] += 1
-    return Target(structure, d, area_of(d), m, bp.meta.get('lang', 'en'), kind, used['kind'][kind]-1, number)
+    m = _least(reach, used['mode', structure], rng)
+    d = _least(reach[m], used['domain', structure], rng)
+    kind, lang = bp.meta.get('kind', 'choice'), bp.meta.get('lang', 'en')
+    place = used['kind', structure][kind]
+    used['kind', structure][kind] += 1
+    return Target(structure, d, area_of(d), m, lang, kind, place, number)
 
 # %% ../nbs/07_augmentation.ipynb #81482f8b
 def schedule(
@@ -70,7 +71,7 @@ def schedule(
     "`n` pairs of a blueprint and a target, balanced over structures, blueprints, modes, domains and answer positions"
     if not blueprints: raise UserError("no blueprints to transfer: mining found no hard negatives, loosen the rule or take more problems")
     if not domains: raise UserError("no domains to transfer to: name at least one")
-    rng, used = random.Random(seed), {k: Counter() for k in ('structure', 'blueprint', 'mode', 'domain', 'kind')}
+    rng, used = random.Random(seed), defaultdict(Counter)
     by_id = {b.id: b for b in blueprints}
     of = {s: [b.id for b in by_id.values() if b.structure==s] for s in {b.structure for b in blueprints}}
     out = []

@@ -93,10 +93,10 @@ def same_structure(
 # %% ../nbs/06_blueprint.ipynb #769eff0b
 REASONING_WORDS = frozenset('''about above according after again against alone also another answer applies apply around asked because become been before
 being below better between both cannot case cause change choose claim clue compare concern conclude conclusion condition consider correct could count
-decide does each earlier either else equal even every exactly exception exempt fact false find first follow four from give given greater have hold however
+decide does each earlier either else equal even every exactly exception exempt fact false famous find first follow four from give given greater have hold however
 into just keep kind known last later lead least less like made make many means measure more most much must name need never next none number
 once only option order other over part person place premise problem purpose question quantity read reason reasoning relation result right rule same
-second should show some stand start state statement step still such take than that their them then there these they thing third this those three
+second serve should show some stand start state statement step still such take than that their them then there these they thing third this those three
 total true turn under until used value verdict were what when where which while whole will with without word would wrong your
 가장 각각 개수 결과 결론 경우 고르 관계 규칙 그것 그리고 기준 다른 다음 단계 대상 대한 때문 또는 마지막 말한 먼저 명제 모두 모든 목적 무엇 문장 문제 방법 비교 사람 사실 상태 선택지 설명 순서 수단 수량 아니 알맞
 어느 어떤 얼마 여기 예외 옳은 우선 원인 위의 이것 이다 이상 이하 있는 있다 없다 없는 전제 전체 정답 조건 질문 처음 최종 추론 판단 하나 하는 한다 해당'''.split())

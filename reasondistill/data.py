@@ -451,13 +451,13 @@ def similarity(
     ask = jaccard(asked(a), asked(b))
     return min(ask, jaccard(shingles(a.passage), shingles(b.passage))) if a.passage and b.passage else ask
 
-# %% ../nbs/02_data.ipynb #c35acc7a
+# %% ../nbs/02_data.ipynb #1a18345e
 def _rarest(sets, threshold, count):
     "For each set the rare members of which a set that shares `threshold` of it must hold one"
     least = lambda s: max(1, math.ceil(threshold*len(s)-1e-9)) # members that must be shared
     return [sorted(s, key=lambda x: (count[x], x))[:len(s)-least(s)+1] for s in sets]
 
-# %% ../nbs/02_data.ipynb #2dc3e079
+# %% ../nbs/02_data.ipynb #0dd907ad
 def exact_pairs(
     sets:list[frozenset],
     threshold:float, # least Jaccard similarity, in (0, 1]
@@ -470,7 +470,7 @@ def exact_pairs(
             where[x].append(i)
     return out
 
-# %% ../nbs/02_data.ipynb #1a18345e
+# %% ../nbs/02_data.ipynb #25d0cbc1
 def hashed_pairs(
     sets:Iterable[frozenset],
     threshold:float, # least Jaccard similarity, in (0, 1)
@@ -487,7 +487,7 @@ def hashed_pairs(
         lsh.insert(i, m)
     return out
 
-# %% ../nbs/02_data.ipynb #0dd907ad
+# %% ../nbs/02_data.ipynb #9d478d89
 def near_duplicates(
     problems:list[Problem],
     threshold:float=.8, # least similarity, in (0, 1]
@@ -500,13 +500,13 @@ def near_duplicates(
     scored = ((i, j, similarity(problems[i], problems[j])) for i,j in sorted(found))
     return [(i, j, s) for i,j,s in scored if s>=threshold]
 
-# %% ../nbs/02_data.ipynb #7c78a2d8
+# %% ../nbs/02_data.ipynb #6ab16038
 def _shingled(text, n):
     "Shingles of a text, or of all parts of a problem"
     if isinstance(text, str): return shingles(text, n)
     return frozenset().union(*(shingles(t, n) for t in (text.passage, text.question+text.extra, *text.choices)))
 
-# %% ../nbs/02_data.ipynb #c95fe30e
+# %% ../nbs/02_data.ipynb #3cc812a2
 def overlap(
     train:list, # texts or problems
     test:list, # texts or problems

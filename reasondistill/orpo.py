@@ -17,14 +17,14 @@ from typing import Iterable
 
 from .problem import Pair, UserError
 
-# %% ../nbs/09_orpo.ipynb #a18c0a69
+# %% ../nbs/09_orpo.ipynb #8840031b
 def log1mexp(
     x, # log-probabilities, ≤ 0
 ): # log(1 - exp(x)), never below about -13.8
     "The logarithm of one minus exp(`x`), with a finite gradient up to `x` = 0"
     return (-x.clamp(max=-1e-6).expm1()).log()
 
-# %% ../nbs/09_orpo.ipynb #fe7187bd
+# %% ../nbs/09_orpo.ipynb #685722f7
 def orpo_loss(
     chosen_logps, # mean log-probability of each pair's chosen response, shape (pairs,)
     rejected_logps, # the same of its rejected response
@@ -50,7 +50,7 @@ def _metrics(c, r, nll, beta, log_odds, ratio):
            'logps/chosen':c, 'logps/rejected':r, 'nll_loss':nll, 'log_odds_ratio':ratio, 'log_odds_chosen':log_odds}
     return {k:v.detach().float().mean() for k,v in out.items()}
 
-# %% ../nbs/09_orpo.ipynb #87d1a0d9
+# %% ../nbs/09_orpo.ipynb #92e484f3
 def tiny_student(
     seed:int=0, # of the random weights
     **config, # changes of the LlamaConfig
@@ -76,7 +76,7 @@ def _byte_tokenizer():
         chat_template="{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
                       "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
-# %% ../nbs/09_orpo.ipynb #c3f24304
+# %% ../nbs/09_orpo.ipynb #1745e50d
 def end_of_turn(
     tokenizer, # with a chat template
 )->int: # token id
@@ -88,7 +88,7 @@ def end_of_turn(
     special = (i for i in after if i in tokenizer.added_tokens_decoder and tokenizer.added_tokens_decoder[i].special)
     return next(special, tokenizer.eos_token_id)
 
-# %% ../nbs/09_orpo.ipynb #37b42ea2
+# %% ../nbs/09_orpo.ipynb #6c1dcf7a
 @dataclass(frozen=True)
 class Row:
     "Token ids of a prompt and of its `responses`, with `pairs` of (chosen, rejected) response numbers"
@@ -98,7 +98,7 @@ class Row:
 
     def __len__(self)->int: return len(self.prompt)+sum(map(len, self.responses))
 
-# %% ../nbs/09_orpo.ipynb #81c485e2
+# %% ../nbs/09_orpo.ipynb #42879156
 def fit_prompt(
     tokenizer, # with a chat template
     messages, # chat messages, the last one the user's
@@ -115,7 +115,7 @@ def fit_prompt(
     k = bisect_left(range(len(words)+1), True, key=lambda k: len(ids(k))<=budget)
     return ids(k) if k<=len(words) else None
 
-# %% ../nbs/09_orpo.ipynb #7f310cf2
+# %% ../nbs/09_orpo.ipynb #3747c59e
 def tokenize_pair(
     tokenizer, # with a chat template
     pair:Pair,
@@ -131,7 +131,7 @@ def tokenize_pair(
     prompt = fit_prompt(tokenizer, pair.prompt, min(max_prompt, max_length-max(map(len, both))))
     return prompt and Row(prompt, both, ((0, 1),))
 
-# %% ../nbs/09_orpo.ipynb #9ffce882
+# %% ../nbs/09_orpo.ipynb #ff3aa4f5
 def tokenize_pairs(
     tokenizer, # with a chat template
     pairs:Iterable[Pair],
@@ -147,7 +147,7 @@ def tokenize_pairs(
         else: rows.append(row)
     return rows, dropped
 
-# %% ../nbs/09_orpo.ipynb #97ad3af0
+# %% ../nbs/09_orpo.ipynb #494b7db3
 def share(
     rows:Iterable[Row],
 )->list[Row]: # one row per distinct prompt, in order of first appearance
@@ -159,7 +159,7 @@ def share(
         return Row(prompt, tuple(number), tuple((number[c], number[r]) for c,r in pairs))
     return [join(*kv) for kv in by_prompt.items()]
 
-# %% ../nbs/09_orpo.ipynb #d4a9ce7e
+# %% ../nbs/09_orpo.ipynb #0315ac86
 def layout(
     prompt, # token ids
     responses, # token ids of each response
@@ -171,7 +171,7 @@ def layout(
         ids += y[:-1]; positions += range(n, n+len(y)-1); segments += [k]*(len(y)-1)
     return ids, positions, segments
 
-# %% ../nbs/09_orpo.ipynb #309265d0
+# %% ../nbs/09_orpo.ipynb #9ae448ca
 def attention_mask(
     segments, # (rows, length) segment numbers, -1 for padding
 ): # (rows, 1, length, length) booleans, True where a token (third axis) may look (fourth axis)
@@ -182,7 +182,7 @@ def attention_mask(
     look, at = segments[:, :, None], segments[:, None, :]
     return (past & ((at==0) | (at==look)))[:, None]
 
-# %% ../nbs/09_orpo.ipynb #0bbe6978
+# %% ../nbs/09_orpo.ipynb #4c5bc068
 def _lines(rows, shared):
     "What is laid into each line: a prompt, and responses with the number of pairs in which each is the chosen one"
     for r in rows:
@@ -201,7 +201,7 @@ def _scored(lines, width, nll_on):
         if nll_on=='full' and (wins := sum(w for _,w in each)): prompts.append((list(range(first, last)), prompt[1:], wins))
     return ys, prompts
 
-# %% ../nbs/09_orpo.ipynb #4c5bc068
+# %% ../nbs/09_orpo.ipynb #fa8d68d7
 def collate(
     rows:list[Row],
     pad_id:int=0, # any id: padding is never seen
@@ -231,7 +231,7 @@ def _pair_numbers(rows):
         n += len(r.responses)
     return dict(zip(('chosen', 'rejected'), torch.tensor(pairs).T))
 
-# %% ../nbs/09_orpo.ipynb #e586a6a2
+# %% ../nbs/09_orpo.ipynb #d64c56b8
 def token_logps(
     hidden, # (tokens, width) hidden states to score
     target, # (tokens,) the ids they should predict
@@ -249,7 +249,7 @@ def token_logps(
     chunks = zip(hidden.split(chunk), target.split(chunk))
     return torch.cat([checkpoint(one, h, t, use_reentrant=False, preserve_rng_state=False) for h,t in chunks])
 
-# %% ../nbs/09_orpo.ipynb #ec30ac8d
+# %% ../nbs/09_orpo.ipynb #7fb3ba48
 def score(
     model, # a causal language model, wrapped by peft or not
     batch:dict, # as `collate` makes it
@@ -264,7 +264,7 @@ def score(
     means = torch.stack([y.mean() for y in logps[:sum(lengths)].split(lengths)])
     return means, -(batch['weight']*logps).sum()/batch['weight'].sum()
 
-# %% ../nbs/09_orpo.ipynb #7fb3ba48
+# %% ../nbs/09_orpo.ipynb #24bb5024
 def orpo_step(
     model, # a causal language model, wrapped by peft or not
     batch:dict, # as `collate` makes it
@@ -274,7 +274,7 @@ def orpo_step(
     means, nll = score(model, batch)
     return orpo_loss(means[batch['chosen']], means[batch['rejected']], nll, beta)
 
-# %% ../nbs/09_orpo.ipynb #7b932fef
+# %% ../nbs/09_orpo.ipynb #d7fb860a
 def can_share(
     model, # a causal language model, wrapped by peft or not
 )->bool: # False: lay each response down with its own prompt
@@ -285,7 +285,7 @@ def can_share(
     full = set(kinds)=={'full_attention'} if kinds else not getattr(config, 'sliding_window', None)
     return full and lm._supports_sdpa and config._attn_implementation=='sdpa'
 
-# %% ../nbs/09_orpo.ipynb #f0de9cbb
+# %% ../nbs/09_orpo.ipynb #7563dcf3
 @cache
 def orpo_trainer()->type: # a subclass of transformers.Trainer
     "The class OrpoTrainer(model, args, batches, pad_id, beta, nll_on)"

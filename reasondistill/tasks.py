@@ -447,7 +447,7 @@ def _draw_state(rng, v, kind):
         (told, states), (x, other) = _story(rng, pair, places), rng.sample(pair, 2)
         if states[-1][x if yes else other]==places[rank]: break
     a, b = pair
-    line = lambda name, s: (say(v, name, a=a, b=b, p=s[a], q=s[b]), f'{s[a]}, {s[b]}')
+    line = lambda name, s: (say(v, name, a=a, b=b, p=s[a], q=s[b]), f'{a} {s[a]}, {b} {s[b]}')
     end = lambda s: (say(v, 's5', x=x, p=s[x]), s[x])
     mixed = {a: states[-1][b], b: states[-1][a]}
     names = ['s1'] + [f's2_{e}' for e,*_ in told]
@@ -478,9 +478,9 @@ _PHRASES['explicit_priority'] = dict(
     offer=('{who} offers {q}.', '{who}의 장점은 {q}이다.'),
     ask=('Whom does {CHOOSER} choose?', '{CHOOSER}은/는 누구를 고르는가?'),
     s1=('The stated order is {a}, {b}, {c}.', '글에 나온 순서는 {a}, {b}, {c}이다.'),
-    s2_first=('First comes {a}: {who} offers it.', '가장 먼저 보는 것은 {a}이다: {who}의 장점이다.'),
-    s2_next=('Nobody offers {a}; next is {b}: {who} offers it.', '{a}이/가 장점인 사람은 없고 다음은 {b}이다: {who}의 장점이다.'),
-    s2_fame=('Best known is {q}: {who} is famous for it.', '가장 유명한 것은 {q}이다: {who}의 장점이다.'),
+    s2_first=('First comes {a}: {who} offers it.', '먼저 보는 것은 {a}이다: {who}의 장점이다.'),
+    s2_next=('Nobody offers {a}; next is {b}: {who} offers it.', '{a}은/는 없고 다음은 {b}이다: {who}의 장점이다.'),
+    s2_fame=('Best known is {q}: {who} is famous for it.', '널리 알려진 것은 {q}이다: {who}의 장점이다.'),
     s3=('So the choice is {who}.', '따라서 {who}을/를 고른다.'))
 
 # %% ../nbs/03_tasks.ipynb #4eabdef4
@@ -563,7 +563,8 @@ def _draw_purpose(rng, v, kind):
     def lines(signs, chosen, serves):
         turn = lambda l: say(v, 's2', p=l, z=z, does=verbs[signs[l]<0], do=verbs[2+(signs[l]*goal<0)])
         rules = ' '.join(turn(l) for l in ([p] if kind=='yes_no' else levers))
-        return ((aim, way(goal)), (rules, way(signs[p]*goal)), (tell(*chosen), way(chosen[2])), (say(v, f's4_{serves}', m=chosen[0]), serves))
+        move, verdict = tell(*chosen), say(v, f's4_{serves}', m=chosen[0])
+        return (aim, z), (rules, turn(p)), (move, move), (verdict, verdict)
     turned = {p: -links[p], q: links[q]}
     if kind!='yes_no':
         return Case(' '.join(text), say(v, 'ask'), measures[0], measures[1], tuple(measures), lines(links, effects[0], 'yes'), lines(turned, effects[1], 'yes'))
@@ -620,7 +621,9 @@ def _draw_ordering(rng, v, kind):
     mixed[k], mixed[near] = row[near], row[k]
     def lines(order):
         s3 = say(v, 's3_place', a=row[k], n=order.index(row[k])+1) if kind=='number' else say(v, 's3', k=nth[k], a=order[k])
-        return ((say(v, 's1', pairs=', '.join(f'{a} > {b}' for a,b in pairs)), ''), (say(v, 's2', row=', '.join(order)), ' > '.join(order)), (s3, order[k]))
+        chain, joined = ', '.join(f'{a} > {b}' for a,b in pairs), ', '.join(order)
+        found = str(order.index(row[k])+1) if kind=='number' else order[k]
+        return (say(v, 's1', pairs=chain), chain), (say(v, 's2', row=joined), joined), (s3, found)
     gold, error, options, ask = row[k], row[near], tuple(row), say(v, 'ask', k=nth[k])
     if kind=='number': gold, error, options, ask = str(k+1), str(near+1), tuple(map(str, range(1, n+1))), say(v, 'ask_place', a=row[k])
     if kind=='yes_no':
@@ -644,13 +647,14 @@ _FAMILIES['ordering'] = Family(_ordering, ('choice', 'yes_no', 'number', 'text')
 # %% ../nbs/03_tasks.ipynb #269824ad
 _PHRASES['syllogism'] = dict(
     all=('All {a} {t} are {b}.', '모든 {a} {t}은/는 {b} 것이다.'),
-    no=('No {a} {t} are {b}.', '어떤 {a} {t}도 {b} 것이 아니다.'),
+    no=('No {a} {t} are {b}.', '{b} {a} {t}은/는 없다.'),
     some_not=('Some {a} {t} are not {b}.', '어떤 {a} {t}은/는 {b} 것이 아니다.'),
     some=('Some {a} {t} are {b}.', '어떤 {a} {t}은/는 {b} 것이다.'),
     ask=('Which statement must be true?', '반드시 참인 것은 무엇인가?'),
     ask_if=('Must it be true that {x}?', '다음은 반드시 참인가: {x}?'),
     s1=('Link: {x}.', '연결: {x}.'),
-    s2=('Known of every one: {x}.', '모두에 대해 아는 것: {x}.'),
+    s2=('Of all {b} {t} we know: {y}.', '{b} {t} 모두에 대해 아는 것: {y} 것이다.'),
+    s2_not=('Of all {b} {t} we know: not {y}.', '{b} {t} 모두에 대해 아는 것: {y} 것이 아니다.'),
     s3=('So {x}.', '따라서 {x}.'))
 
 # %% ../nbs/03_tasks.ipynb #b592b561
@@ -672,7 +676,8 @@ def _draw_syllogism(rng, v, kind):
     state = lambda name, x, y: (lambda s: s[:1].lower()+s[1:])(say(v, name, a=x, b=y, t=t)[:-1])
     premises = [state(link, a, b), state('no' if deny_c else 'all', b, c), state('some_not' if deny_d else 'some', b, d)]
     gold, error = state(_CONCLUDE[link, deny_c], a, c), state(_CONCLUDE[link, deny_d], a, d)
-    lines = lambda premise, end: ((say(v, 's1', x=premises[0]), premises[0]), (say(v, 's2', x=premise), premise), (say(v, 's3', x=end), end))
+    known = lambda deny, y: (say(v, 's2_not' if deny else 's2', b=b, t=t, y=y), y)
+    lines = lambda s2, end: ((say(v, 's1', x=premises[0]), premises[0]), s2, (say(v, 's3', x=end), end))
     options = tuple(state(_CONCLUDE[link, deny], a, y) for deny,y in product((False, True), (c, d)))
     big = lambda s: s[:1].upper()+s[1:]
     text, ask, asked = ' '.join(big(p)+'.' for p in rng.sample(premises, 3)), say(v, 'ask'), gold if yes else error
@@ -680,7 +685,7 @@ def _draw_syllogism(rng, v, kind):
     if kind=='yes_no':
         gold, error, options = ('yes', 'no', ('yes', 'no')) if yes else ('no', 'yes', ('yes', 'no'))
         ask = say(v, 'ask_if', x=asked)
-    return Case(text, ask, gold, error, options, lines(premises[1], stated[0]), lines(premises[2], stated[1]))
+    return Case(text, ask, gold, error, options, lines(known(deny_c, c), stated[0]), lines(known(deny_d, d), stated[1]))
 
 # %% ../nbs/03_tasks.ipynb #89594c64
 def _holds(statement, world):
@@ -747,7 +752,7 @@ def _draw_exception(rng, v, kind):
     text = [say(v, 'rule', r=r), say(v, 'exception', e=e)] + [say(v, 'row', who=w, x=x, y=y) for w,x,y in (p if p[1] in first else (p[0], p[2], p[1]) for p in rows)]
     covered, out = [w for w,x,_ in rows if x==r], [w for w,x,y in rows if x==r and y==e]
     stay, names = [w for w in covered if w not in out], ', '.join
-    end = lambda ws: (say(v, 's3_count', n=len(ws)) if kind=='number' else say(v, 's3', who=names(ws)), names(ws))
+    end = lambda ws: (say(v, 's3_count', n=len(ws)), str(len(ws))) if kind=='number' else (say(v, 's3', who=names(ws)), names(ws))
     s1 = say(v, 's1', r=r, names=names(covered)), names(covered)
     gold, error, options, ask = stay[0], out[0], tuple(w for w,*_ in people), say(v, 'ask')
     if kind=='number': gold, error, options, ask = str(len(stay)), str(len(out)), tuple('1234'), say(v, 'ask_count')
@@ -783,7 +788,7 @@ _PHRASES['two_step'] = dict(
     ask_if_each=('Does each person get exactly {x} {items}?', '한 사람이 받는 {items}은/는 {x}개인가?'),
     s1=('{b} {boxes} of {a}: {b} x {a} = {m}.', '{box} {b}개에 {a}개씩: {b} x {a} = {m}.'),
     s2=('Then {m} {op} {c} = {g}.', '그다음 {m} {op} {c} = {g}.'),
-    s2_wrong=('That is already all: {m}.', '이것이 벌써 전부이다: {m}.'),
+    s2_wrong=('Nothing else: {m}.', '더 이상 계산이 없다: {m}.'),
     s3=('So the number of {items} is {g}.', '따라서 {items}의 수는 {g}개이다.'))
 
 # %% ../nbs/03_tasks.ipynb #4f42cad5
@@ -804,7 +809,8 @@ def _numbers(rng):
         op, a, b = rng.choice(('give', 'find', 'share')), rng.randint(2, 9), rng.randint(2, 9)
         m, c = a*b, rng.randint(2, 6 if op=='share' else 12)
         g = dict(give=m-c, find=m+c, share=m//c)[op]
-        pool = sorted({m-c, m+c, g-1, g+1, g-2, g+2, g-10, g+10} - {g, m})
+        slips = [(a+i)*(b+j) for i,j in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))]
+        pool = sorted({y for x in slips for y in (x, x-c, x+c, x//c)[:3+(op=='share')]} - {g, m})
         below, above = [x for x in pool if 1<x<g], [x for x in pool if x>g]
         k, l = rank-(m<g), n-1-rank-(m>g)
         if g>1 and (op!='share' or m%c==0) and 0<=k<=len(below) and 0<=l<=len(above): break
