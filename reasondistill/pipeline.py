@@ -184,13 +184,12 @@ def problems_from_file(
     seed:int,
 )->tuple[list[Problem], list[Problem]]: # pool, held out
     "Problems read from `cfg.path`, split by a seeded shuffle"
-    read = read_problems(cfg.path, format=cfg.get('format'))
-    if cfg.get('rows'): read = take(read, cfg.rows, seed)
-    if cfg.kind=='file' and not cfg.get('pool'): return [], read
-    held = take(read, cfg.held_out, seed)
+    read = take(read_problems(cfg.path, format=cfg.format), cfg.get('rows'), seed)
+    pool = len(read) if cfg.pool is None else cfg.pool
+    held = take(read, len(read)-pool if cfg.held_out is None else cfg.held_out, seed) if cfg.held_out is not None or pool<len(read) else []
     ids = {p.id for p in held}
-    pool = [p for p in read if p.id not in ids]
-    return (take(pool, cfg.pool, seed) if cfg.get('pool') else pool), held
+    rest = [p for p in read if p.id not in ids]
+    return (take(rest, min(pool, len(rest)), seed) if pool else []), held
 
 # %% ../nbs/15_pipeline.ipynb #081ec65c
 @stage(makes=('pool.jsonl', 'held_out.jsonl'), config=('data', 'seed'))
@@ -247,7 +246,7 @@ def answers(run):
 def _recorded(run, pool, model):
     "The recorded responses of `model` to the problems of `pool`"
     ids = {p.id for p in pool}
-    return [r for r in read_responses(run.cfg.data.path, format=run.cfg.data.get('format'), model=model) if r.problem_id in ids]
+    return [r for r in read_responses(run.cfg.data.path, format=run.cfg.data.format, model=model, **run.cfg.data.responses) if r.problem_id in ids]
 
 # %% ../nbs/15_pipeline.ipynb #a0ec76cc
 @stage(needs=('pool.jsonl', 'teacher.jsonl', 'student.jsonl'), makes=('hard_negatives.jsonl', 'mining.json'), config=('mining.rule',))

@@ -213,7 +213,7 @@ def read_records(
 )->list:
     "Read the `cls` records in `path`; a `UserError` names the row and field that cannot be read"
     path, out = Path(path), []
-    try: lines = path.read_text(encoding='utf-8').splitlines()
+    try: lines = path.read_text(encoding='utf-8').split('\n') # not splitlines: a text may hold other line separators
     except OSError as e: raise UserError(f"{path}: cannot be read ({e.strerror})") from e
     except UnicodeDecodeError as e: raise UserError(f"{path}: byte {e.start} is not UTF-8: save the file as UTF-8") from e
     for i,line in enumerate(lines, 1):

@@ -24,7 +24,8 @@ def wilson(
     "Wilson's score interval for the accuracy behind `k` right of `n`"
     if not 0<=k<=n or n<1: raise ValueError(f"{k} right of {n} problems: need 0 ≤ k ≤ n and n ≥ 1")
     from statsmodels.stats.proportion import proportion_confint
-    return Interval(*map(float, proportion_confint(k, n, alpha=1-level, method='wilson')))
+    low, high = map(float, proportion_confint(k, n, alpha=1-level, method='wilson'))
+    return Interval(min(low, k/n), max(high, k/n)) # rounding may push an end past 0 or 1
 
 # %% ../nbs/11_statistics.ipynb #e1f7969c
 def mcnemar_exact(

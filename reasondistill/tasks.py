@@ -784,8 +784,6 @@ _PHRASES['two_step'] = dict(
     share=('They are shared equally by {c} people.', '이것을 {c}명이 똑같이 나눈다.'),
     ask=('How many {items} does {who} have now?', '{who}은/는 이제 {items}을/를 몇 개 가지고 있는가?'),
     ask_each=('How many {items} does each person get?', '한 사람은 {items}을/를 몇 개 받는가?'),
-    ask_if=('Does {who} now have exactly {x} {items}?', '{who}이/가 이제 가진 {items}은/는 {x}개인가?'),
-    ask_if_each=('Does each person get exactly {x} {items}?', '한 사람이 받는 {items}은/는 {x}개인가?'),
     s1=('{b} {boxes} of {a}: {b} x {a} = {m}.', '{box} {b}개에 {a}개씩: {b} x {a} = {m}.'),
     s2=('Then {m} {op} {c} = {g}.', '그다음 {m} {op} {c} = {g}.'),
     s2_wrong=('Nothing else: {m}.', '더 이상 계산이 없다: {m}.'),
@@ -824,22 +822,18 @@ def _draw_two_step(rng, v, kind):
     w = dict(who=who, items=items, box=box, boxes=f'{box}s', a=a, b=b, c=c, m=m, op=dict(give='-', find='+', share='/')[op])
     text, each = ' '.join(say(v, name, **w) for name in ('box', 'take', op)), '_each' if op=='share' else ''
     lines = lambda s2, n: ((say(v, 's1', **w), str(m)), (say(v, s2, g=g, **w), str(n)), (say(v, 's3', g=n, items=items), str(n)))
-    gold, error, options, ask = str(g), str(m), tuple(map(str, numbers)), say(v, f'ask{each}', **w)
-    if kind=='yes_no':
-        x = rng.choice((g, m))
-        (gold, error), options, ask = ('yes', 'no') if x==g else ('no', 'yes'), ('yes', 'no'), say(v, f'ask_if{each}', x=x, **w)
-    return Case(text, ask, gold, error, options, lines('s2', g), lines('s2_wrong', m))
+    return Case(text, say(v, f'ask{each}', **w), str(g), str(m), tuple(map(str, numbers)), lines('s2', g), lines('s2_wrong', m))
 
 # %% ../nbs/03_tasks.ipynb #f4fe6a67
 def _resolve_two_step(said, voice, problem):
     "The number that leads back to the boxes when the last step is undone"
-    (_, box), (_, take), (op, then), (ask, q) = said
+    (_, box), (_, take), (op, then), _ = said
     a, b, c = int(box['a']), int(take['b']), int(then['c'])
     undo = dict(give=lambda x: x+c, find=lambda x: x-c, share=lambda x: x*c)[op]
     (x,) = (x for x in range(1, 200) if undo(x)==sum([a]*b))
-    return ('yes' if x==int(q['x']) else 'no') if ask.startswith('ask_if') else str(x)
+    return str(x)
 
-_FAMILIES['two_step'] = Family(_two_step, ('choice', 'yes_no', 'number'), _draw_two_step, _resolve_two_step)
+_FAMILIES['two_step'] = Family(_two_step, ('choice', 'number'), _draw_two_step, _resolve_two_step)
 
 # %% ../nbs/03_tasks.ipynb #3e2463eb
 def problem_text(
