@@ -49,9 +49,10 @@ def evaluation_sections(
         groups = {o.group for o in b if o.group!='control'}
         for by in ['group', 'subject'] if len(groups)>1 else ['subject']:
             section = _compared(method, b, a, problems, by, n_boot) if a else _scored(method, b, by)
+            first = not any(s['method']==method for s in out)
+            if not first: section.update(verdict='', control_verdict='') # said once
             label, meaning = _WAYS[method]
-            if by!='group' and len(groups)>1: section.update(verdict='', control_verdict='')
-            out.append(dict(method=f'{method}_{by}', label=f'{label}, by {by}', meaning=meaning, **section))
+            out.append(dict(method=method, key=f'{method}_{by}', label=label, meaning=meaning, first=first, **section))
     return out
 
 # %% ../nbs/14a_report.ipynb #55a8e7de
@@ -148,7 +149,7 @@ def figures(
 )->dict[str, str]: # name -> an HTML image that needs no other file
     "The pictures of a `report`"
     import matplotlib.pyplot as plt
-    figs = {s['method']:subject_bars(_bars(s), title=s['label']) for s in report['evaluation']}
+    figs = {s['key']:subject_bars(_bars(s), title=f"{s['label']}, by {s['by']}") for s in report['evaluation']}
     if report['funnel']: figs['funnel'] = funnel(report['funnel'])
     if report['training']: figs['training'] = training_curve(report['training']['log'])
     out = {k:figure_html(f) for k,f in figs.items()}

