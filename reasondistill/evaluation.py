@@ -64,8 +64,8 @@ def chosen(
     lines = [[final_line(p, c) for c in cs] for p,cs in asked]
     scores = choose([messages(p) for p,_ in asked], lines, lm, store=store, progress=progress)
     weighed = [dict(zip(cs, s)) for (_,cs),s in zip(asked, scores)]
-    said = [likeliest(s, normalise) for s in weighed]
-    return [_outcome(p, lm.name, 'choose', group, answer=a, correct=a==p.answer, text=json.dumps(s))
+    said = [likeliest(s, normalise) if s else None for s in weighed]
+    return [_outcome(p, lm.name, 'choose', group, answer=a, correct=a==p.answer, text=json.dumps(s), finish='stop' if s else 'error')
             for (p,_),a,s in zip(asked, said, weighed)]
 
 # %% ../nbs/12_evaluation.ipynb #484bf2a9
@@ -74,7 +74,7 @@ def rescore(
     normalise:bool, # divide by the number of tokens
 )->list[Outcome]:
     "Choose again from the scores kept in `outcomes`, with or without length normalisation"
-    answers = [(o, likeliest(json.loads(o.text), normalise)) for o in outcomes]
+    answers = [(o, likeliest(s, normalise) if (s := json.loads(o.text)) else None) for o in outcomes]
     return [o.model_copy(update=dict(answer=a, correct=a==o.gold)) for o,a in answers]
 
 # %% ../nbs/12_evaluation.ipynb #e126867b

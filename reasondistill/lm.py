@@ -174,9 +174,7 @@ def choose(
     lm:LM,
     store:Store|None=None,
     progress:str|None=None, # label of the progress bar
-)->list[list[tuple[float, int]]]: # for each prompt and candidate: log-probability (nats, summed) and token count
+)->list[list[tuple[float, int]]]: # for each prompt and candidate: log-probability (nats, summed) and token count; empty where weighing failed
     "How likely `lm` finds each of the `candidates` as its whole reply to each of the `prompts`"
     replies = run(lm, [Choice(messages=p, candidates=tuple(c)) for p,c in zip(prompts, candidates, strict=True)], store, progress)
-    for r in replies:
-        if r.error: raise UserError(f"{lm.name} could not weigh the candidates: {r.error}")
     return [list(zip(r.logps, r.tokens)) for r in replies]

@@ -25,6 +25,19 @@ def log1mexp(
     return (-x.clamp(max=-1e-6).expm1()).log()
 
 # %% ../nbs/09_orpo.ipynb #685722f7
+def _wide(x):
+    "The tensor in float32, or in float64 if that is what it is"
+    import torch
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+# %% ../nbs/09_orpo.ipynb #cae6482a
+def _metrics(c, r, nll, beta, log_odds, ratio):
+    "TRL's metrics of one batch"
+    out = {'rewards/chosen':beta*c, 'rewards/rejected':beta*r, 'rewards/accuracies':(c>r).float(), 'rewards/margins':beta*(c-r),
+           'logps/chosen':c, 'logps/rejected':r, 'nll_loss':nll, 'log_odds_ratio':ratio, 'log_odds_chosen':log_odds}
+    return {k:v.detach().float().mean() for k,v in out.items()}
+
+# %% ../nbs/09_orpo.ipynb #75a74903
 def orpo_loss(
     chosen_logps, # mean log-probability of each pair's chosen response, shape (pairs,)
     rejected_logps, # the same of its rejected response
@@ -39,18 +52,18 @@ def orpo_loss(
     loss = _wide(nll) - beta*ratio.mean()
     return loss, _metrics(c, r, nll, beta, log_odds, ratio)
 
-def _wide(x):
-    "The tensor in float32, or in float64 if that is what it is"
-    import torch
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+# %% ../nbs/09_orpo.ipynb #c3f24304
+def _byte_tokenizer():
+    "A tokenizer of single bytes with ChatML marks"
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+    core = Tokenizer(models.BPE(vocab={b:i for i,b in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token='<|im_end|>', pad_token='<|pad|>', additional_special_tokens=['<|im_start|>'],
+        chat_template="{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+                      "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
-def _metrics(c, r, nll, beta, log_odds, ratio):
-    "TRL's metrics of one batch"
-    out = {'rewards/chosen':beta*c, 'rewards/rejected':beta*r, 'rewards/accuracies':(c>r).float(), 'rewards/margins':beta*(c-r),
-           'logps/chosen':c, 'logps/rejected':r, 'nll_loss':nll, 'log_odds_ratio':ratio, 'log_odds_chosen':log_odds}
-    return {k:v.detach().float().mean() for k,v in out.items()}
-
-# %% ../nbs/09_orpo.ipynb #92e484f3
+# %% ../nbs/09_orpo.ipynb #3d9ef011
 def tiny_student(
     seed:int=0, # of the random weights
     **config, # changes of the LlamaConfig
@@ -66,17 +79,7 @@ def tiny_student(
         torch.manual_seed(seed)
         return LlamaForCausalLM(LlamaConfig(**{**sizes, **config})).eval(), tokenizer
 
-def _byte_tokenizer():
-    "A tokenizer of single bytes with ChatML marks"
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-    core = Tokenizer(models.BPE(vocab={b:i for i,b in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token='<|im_end|>', pad_token='<|pad|>', additional_special_tokens=['<|im_start|>'],
-        chat_template="{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-                      "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
-
-# %% ../nbs/09_orpo.ipynb #1745e50d
+# %% ../nbs/09_orpo.ipynb #42879156
 def end_of_turn(
     tokenizer, # with a chat template
 )->int: # token id
@@ -88,7 +91,7 @@ def end_of_turn(
     special = (i for i in after if i in tokenizer.added_tokens_decoder and tokenizer.added_tokens_decoder[i].special)
     return next(special, tokenizer.eos_token_id)
 
-# %% ../nbs/09_orpo.ipynb #6c1dcf7a
+# %% ../nbs/09_orpo.ipynb #3747c59e
 @dataclass(frozen=True)
 class Row:
     "Token ids of a prompt and of its `responses`, with `pairs` of (chosen, rejected) response numbers"
@@ -98,7 +101,7 @@ class Row:
 
     def __len__(self)->int: return len(self.prompt)+sum(map(len, self.responses))
 
-# %% ../nbs/09_orpo.ipynb #42879156
+# %% ../nbs/09_orpo.ipynb #c6110ca7
 def fit_prompt(
     tokenizer, # with a chat template
     messages, # chat messages, the last one the user's
@@ -115,7 +118,7 @@ def fit_prompt(
     k = bisect_left(range(len(words)+1), True, key=lambda k: len(ids(k))<=budget)
     return ids(k) if k<=len(words) else None
 
-# %% ../nbs/09_orpo.ipynb #3747c59e
+# %% ../nbs/09_orpo.ipynb #d3c6fab1
 def tokenize_pair(
     tokenizer, # with a chat template
     pair:Pair,
@@ -131,7 +134,7 @@ def tokenize_pair(
     prompt = fit_prompt(tokenizer, pair.prompt, min(max_prompt, max_length-max(map(len, both))))
     return prompt and Row(prompt, both, ((0, 1),))
 
-# %% ../nbs/09_orpo.ipynb #ff3aa4f5
+# %% ../nbs/09_orpo.ipynb #d4a9ce7e
 def tokenize_pairs(
     tokenizer, # with a chat template
     pairs:Iterable[Pair],
@@ -147,7 +150,7 @@ def tokenize_pairs(
         else: rows.append(row)
     return rows, dropped
 
-# %% ../nbs/09_orpo.ipynb #494b7db3
+# %% ../nbs/09_orpo.ipynb #309265d0
 def share(
     rows:Iterable[Row],
 )->list[Row]: # one row per distinct prompt, in order of first appearance
@@ -159,7 +162,7 @@ def share(
         return Row(prompt, tuple(number), tuple((number[c], number[r]) for c,r in pairs))
     return [join(*kv) for kv in by_prompt.items()]
 
-# %% ../nbs/09_orpo.ipynb #0315ac86
+# %% ../nbs/09_orpo.ipynb #1946cfc8
 def layout(
     prompt, # token ids
     responses, # token ids of each response
@@ -171,7 +174,7 @@ def layout(
         ids += y[:-1]; positions += range(n, n+len(y)-1); segments += [k]*(len(y)-1)
     return ids, positions, segments
 
-# %% ../nbs/09_orpo.ipynb #9ae448ca
+# %% ../nbs/09_orpo.ipynb #fa8d68d7
 def attention_mask(
     segments, # (rows, length) segment numbers, -1 for padding
 ): # (rows, 1, length, length) booleans, True where a token (third axis) may look (fourth axis)
@@ -182,7 +185,7 @@ def attention_mask(
     look, at = segments[:, :, None], segments[:, None, :]
     return (past & ((at==0) | (at==look)))[:, None]
 
-# %% ../nbs/09_orpo.ipynb #4c5bc068
+# %% ../nbs/09_orpo.ipynb #e586a6a2
 def _lines(rows, shared):
     "What is laid into each line: a prompt, and responses with the number of pairs in which each is the chosen one"
     for r in rows:
@@ -190,6 +193,7 @@ def _lines(rows, shared):
         each = [(y, wins[i]) for i,y in enumerate(r.responses)]
         yield from [(r.prompt, each)] if shared else [(r.prompt, [e]) for e in each]
 
+# %% ../nbs/09_orpo.ipynb #d64c56b8
 def _scored(lines, width, nll_on):
     "Places of the hidden states to score, their targets, and the weight in the likelihood: all responses first, then prompts"
     ys, prompts = [], []
@@ -201,7 +205,17 @@ def _scored(lines, width, nll_on):
         if nll_on=='full' and (wins := sum(w for _,w in each)): prompts.append((list(range(first, last)), prompt[1:], wins))
     return ys, prompts
 
-# %% ../nbs/09_orpo.ipynb #fa8d68d7
+# %% ../nbs/09_orpo.ipynb #1667f241
+def _pair_numbers(rows):
+    "The numbers, within the batch, of the chosen and the rejected response of each pair"
+    import torch
+    pairs, n = [], 0
+    for r in rows:
+        pairs += [(n+c, n+j) for c,j in r.pairs]
+        n += len(r.responses)
+    return dict(zip(('chosen', 'rejected'), torch.tensor(pairs).T))
+
+# %% ../nbs/09_orpo.ipynb #7fb3ba48
 def collate(
     rows:list[Row],
     pad_id:int=0, # any id: padding is never seen
@@ -222,16 +236,7 @@ def collate(
         weight=torch.tensor([float(w) for at,_,w in ys+prompts for _ in at]), lengths=torch.tensor([len(y) for _,y,_ in ys]),
         **_pair_numbers(rows))
 
-def _pair_numbers(rows):
-    "The numbers, within the batch, of the chosen and the rejected response of each pair"
-    import torch
-    pairs, n = [], 0
-    for r in rows:
-        pairs += [(n+c, n+j) for c,j in r.pairs]
-        n += len(r.responses)
-    return dict(zip(('chosen', 'rejected'), torch.tensor(pairs).T))
-
-# %% ../nbs/09_orpo.ipynb #d64c56b8
+# %% ../nbs/09_orpo.ipynb #2b9045d5
 def token_logps(
     hidden, # (tokens, width) hidden states to score
     target, # (tokens,) the ids they should predict
@@ -249,7 +254,7 @@ def token_logps(
     chunks = zip(hidden.split(chunk), target.split(chunk))
     return torch.cat([checkpoint(one, h, t, use_reentrant=False, preserve_rng_state=False) for h,t in chunks])
 
-# %% ../nbs/09_orpo.ipynb #7fb3ba48
+# %% ../nbs/09_orpo.ipynb #619baf20
 def score(
     model, # a causal language model, wrapped by peft or not
     batch:dict, # as `collate` makes it
@@ -264,7 +269,7 @@ def score(
     means = torch.stack([y.mean() for y in logps[:sum(lengths)].split(lengths)])
     return means, -(batch['weight']*logps).sum()/batch['weight'].sum()
 
-# %% ../nbs/09_orpo.ipynb #24bb5024
+# %% ../nbs/09_orpo.ipynb #a2bf2d41
 def orpo_step(
     model, # a causal language model, wrapped by peft or not
     batch:dict, # as `collate` makes it
@@ -274,7 +279,7 @@ def orpo_step(
     means, nll = score(model, batch)
     return orpo_loss(means[batch['chosen']], means[batch['rejected']], nll, beta)
 
-# %% ../nbs/09_orpo.ipynb #d7fb860a
+# %% ../nbs/09_orpo.ipynb #980a537a
 def can_share(
     model, # a causal language model, wrapped by peft or not
 )->bool: # False: lay each response down with its own prompt
@@ -285,7 +290,7 @@ def can_share(
     full = set(kinds)=={'full_attention'} if kinds else not getattr(config, 'sliding_window', None)
     return full and lm._supports_sdpa and config._attn_implementation=='sdpa'
 
-# %% ../nbs/09_orpo.ipynb #7563dcf3
+# %% ../nbs/09_orpo.ipynb #eb8da682
 @cache
 def orpo_trainer()->type: # a subclass of transformers.Trainer
     "The class OrpoTrainer(model, args, batches, pad_id, beta, nll_on)"

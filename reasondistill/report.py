@@ -76,11 +76,11 @@ def cases(
     transfers:Sequence[Transfer]=(), # those kept are shown beside their seed
     n:int=2, # cases wanted
 )->list[dict]:
-    "Up to `n` case studies of different subjects, the surest failures first"
+    "Up to `n` case studies of different subjects: failures that can be read first, then the surest"
     made = {}
     for t in transfers:
         if t.kept: made.setdefault(t.seed_id, t)
-    sure = sorted((h for h in hards if not transfers or h.id in made), key=lambda h: (-h.p_fails, h.failed.answer is None, h.id))
+    sure = sorted((h for h in hards if not transfers or h.id in made), key=lambda h: (h.failed.answer is None, -h.p_fails, h.id))
     first = {}
     for h in sure: first.setdefault(h.problem.subject, h)
     rest = [h for h in sure if h not in first.values()]

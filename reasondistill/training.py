@@ -115,14 +115,15 @@ def batches(
     return out
 
 # %% ../nbs/10_training.ipynb #4a5da2bd
+def _sizes(folder): return {p.name:p.stat().st_size for p in sorted(Path(folder).iterdir()) if p.name!='seal.json'}
+
 def seal(
     folder:str|Path, # a checkpoint that is completely written
 ):
     "Mark `folder` as complete"
     write_text(Path(folder)/'seal.json', json.dumps(_sizes(folder)))
 
-def _sizes(folder): return {p.name:p.stat().st_size for p in sorted(Path(folder).iterdir()) if p.name!='seal.json'}
-
+# %% ../nbs/10_training.ipynb #97234638
 def sealed(
     folder:str|Path, # perhaps a checkpoint
 )->bool:
@@ -130,7 +131,7 @@ def sealed(
     try: return json.loads((Path(folder)/'seal.json').read_text())==_sizes(folder)
     except (OSError, ValueError): return False
 
-# %% ../nbs/10_training.ipynb #97234638
+# %% ../nbs/10_training.ipynb #00074716
 def latest_checkpoint(
     folder:str|Path, # holds folders checkpoint-<step>
 )->Path|None: # None: start from the beginning
@@ -141,7 +142,7 @@ def latest_checkpoint(
         if p not in good: shutil.rmtree(p)
     return good[-1] if good else None
 
-# %% ../nbs/10_training.ipynb #c99c0db7
+# %% ../nbs/10_training.ipynb #0b913711
 def log_rows(
     history:list[dict], # a trainer's log
     steps_per_epoch:float,
@@ -150,6 +151,7 @@ def log_rows(
     first = lambda r: dict(step=r['step'], epoch=round(r['step']/steps_per_epoch, 4), loss=r['loss'])
     return [first(r) | {k:v for k,v in r.items() if k not in ('step', 'epoch', 'loss')} for r in history if 'loss' in r]
 
+# %% ../nbs/10_training.ipynb #62df81eb
 def write_log(path, rows):
     "Write log `rows` to `path` as JSON lines"
     return write_text(path, ''.join(json.dumps(r)+'\n' for r in rows))
@@ -158,7 +160,7 @@ def read_log(path)->list[dict]:
     "The log rows in `path`"
     return [json.loads(line) for line in Path(path).read_text(encoding='utf-8').splitlines()]
 
-# %% ../nbs/10_training.ipynb #dd4f0827
+# %% ../nbs/10_training.ipynb #ad5b5d11
 def _arguments(model, out, s, n_batches):
     "The trainer's arguments for the settings `s`"
     import torch
@@ -172,7 +174,7 @@ def _arguments(model, out, s, n_batches):
         train_sampling_strategy='sequential', remove_unused_columns=False, dataloader_pin_memory=device=='cuda', logging_steps=1,
         logging_nan_inf_filter=False, save_steps=s.save_steps, save_total_limit=2, disable_tqdm=True, report_to='none')
 
-# %% ../nbs/10_training.ipynb #c814b501
+# %% ../nbs/10_training.ipynb #8f6a32ea
 def _watcher(out, steps_per_epoch, progress):
     "A callback that seals checkpoints, keeps the log file, and shows progress"
     from tqdm.auto import tqdm
@@ -189,7 +191,7 @@ def _watcher(out, steps_per_epoch, progress):
         def on_train_end(self, args, state, control, **kw): self.bar.close()
     return Watcher()
 
-# %% ../nbs/10_training.ipynb #96c22472
+# %% ../nbs/10_training.ipynb #9745d8da
 def training_plan(
     model, # with or without an adapter, which does not count
     rows:list[Row],
@@ -201,7 +203,7 @@ def training_plan(
     return dict(settings=settings.model_dump(mode='json', exclude={'save_steps'}), rows=len(rows), data=content_id(*rows),
         student=weights_hash(SimpleNamespace(named_parameters=lambda: own)))
 
-# %% ../nbs/10_training.ipynb #5df27110
+# %% ../nbs/10_training.ipynb #5af14e8e
 def _open_run(out, plan, dropped):
     "Prepare the folder `out` for `plan`; True if that training is finished there"
     path, plan = out/'training.json', {**plan, 'dropped':dict(dropped)}
@@ -213,6 +215,7 @@ def _open_run(out, plan, dropped):
         raise UserError(f"{out}: holds a training that differs in its {', '.join(changed)}: choose another folder, or delete this one")
     return bool(there and there['finished'])
 
+# %% ../nbs/10_training.ipynb #668616c4
 def _finish_run(out, model, rows):
     "Keep adapter and log in `out`, then say that it is finished"
     part = out/'adapter.part'
@@ -223,7 +226,22 @@ def _finish_run(out, model, rows):
     write_text(out/'training.json', json.dumps({**json.loads((out/'training.json').read_text(encoding='utf-8')), 'finished':True}, indent=1))
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
 
-# %% ../nbs/10_training.ipynb #8f6a32ea
+# %% ../nbs/10_training.ipynb #e4ff7ab3
+def _run(model, tokenizer, plan, out, s, callbacks):
+    "Train on the batches of `plan`; the model in evaluation mode, and the trainer's history"
+    from transformers import PrinterCallback, logging
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        trainer = orpo_trainer()(model, _arguments(model, out, s, len(plan)), plan, pad or 0, s.beta, s.nll_on, callbacks=callbacks)
+        trainer.remove_callback(PrinterCallback)
+        start = latest_checkpoint(out/'checkpoints')
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    finally: logging.set_verbosity(said)
+    return model.eval(), trainer.state.log_history
+
+# %% ../nbs/10_training.ipynb #536676f8
 def train(
     model, # the student, without an adapter; it is trained in place
     tokenizer, # with a chat template
@@ -247,17 +265,7 @@ def train(
     _finish_run(out, model, log := log_rows(history, per_epoch))
     return log
 
-def _run(model, tokenizer, plan, out, s, callbacks):
-    "Train on the batches of `plan` from the last sealed checkpoint; the model in evaluation mode, and the trainer's history"
-    from transformers import PrinterCallback
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    trainer = orpo_trainer()(model, _arguments(model, out, s, len(plan)), plan, pad, s.beta, s.nll_on, callbacks=callbacks)
-    trainer.remove_callback(PrinterCallback)
-    start = latest_checkpoint(out/'checkpoints')
-    trainer.train(resume_from_checkpoint=str(start) if start else None)
-    return model.eval(), trainer.state.log_history
-
-# %% ../nbs/10_training.ipynb #e88a5b7a
+# %% ../nbs/10_training.ipynb #c8cb6a8f
 def load_adapter(
     model, # the student that the adapter was trained on
     folder:str|Path, # as `train` leaves it in `out`/adapter

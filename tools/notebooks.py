@@ -103,8 +103,13 @@ def readme(check=False):
     import nbformat
     book = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
     book.cells = [c for c in book.cells if not (c.cell_type == 'code' and 'hide' in directives(c.source))]
-    for c in book.cells:
-        if c.cell_type == 'code': c.source = '\n'.join(l for l in c.source.splitlines() if not l.startswith('#|'))
+    book.metadata['language_info'] = {'name': 'python'}
+    for i, c in enumerate(book.cells):
+        if c.cell_type != 'code': continue
+        if directives(c.source).get('echo') == 'false':
+            shown = [o.data['text/markdown'] for o in c.outputs if 'text/markdown' in o.get('data', {})]
+            book.cells[i] = nbformat.v4.new_markdown_cell('\n'.join(''.join(x) for x in shown))
+        else: c.source = '\n'.join(l for l in c.source.splitlines() if not l.startswith('#|'))
     body, _ = MarkdownExporter().from_notebook_node(book)
     body = body.replace('../asset/', 'asset/')
     body = re.sub(r'\]\((\d\d\w*_\w+|tutorials/\w+)\.ipynb\)', r'](nbs/\1.ipynb)', body)
