@@ -238,7 +238,7 @@ def _competition_row(rows, i, row, keep):
 
 # %% ../nbs/02_data.ipynb #11b8f87f
 @reader('competition', 'exam CSV with a `problems` dictionary, or question, choices and answer columns',
-    lambda row: 'problems' in row or {'question', 'choices'} <= row.keys() and str(row['choices']).lstrip().startswith('['))
+    lambda row: 'problems' in row or 'question' in row and isinstance(c := row.get('choices'), str) and c.lstrip().startswith('['))
 def competition(
     rows:Rows,
     keep:tuple=('prior_knowledge_needed',), # further columns to carry in `meta`

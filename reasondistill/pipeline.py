@@ -41,7 +41,7 @@ def options(
     "What can be chosen in a `group`"
     return sorted(p.stem for p in (conf_folder()/group).glob('*.yaml'))
 
-# %% ../nbs/15_pipeline.ipynb #e0be5697
+# %% ../nbs/15_pipeline.ipynb #5cef2110
 def _explain(error, overrides):
     "Hydra's complaint in one sentence with a remedy"
     from difflib import get_close_matches
@@ -63,7 +63,7 @@ def _keys(values, prefix=''):
     "Every dotted key of the nested dictionary `values`"
     return [k for name,v in values.items() for k in (prefix+name, *(_keys(v, f'{prefix}{name}.') if isinstance(v, dict) else ()))]
 
-# %% ../nbs/15_pipeline.ipynb #5cef2110
+# %% ../nbs/15_pipeline.ipynb #3509cd07
 def compose(
     *overrides:str, # Hydra overrides such as "profile=smoke" or "mining.samples=5"
 ): # an OmegaConf DictConfig
@@ -80,14 +80,14 @@ def compose(
         if not overrides: raise
         raise UserError(_explain(e, overrides)) from None
 
-# %% ../nbs/15_pipeline.ipynb #f802ddaf
+# %% ../nbs/15_pipeline.ipynb #6d069d13
 def file_hash(
     path:str|Path,
 )->str: # 16 hex digits
     "SHA-256 of the file at `path`, shortened"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()[:16]
 
-# %% ../nbs/15_pipeline.ipynb #6d069d13
+# %% ../nbs/15_pipeline.ipynb #ca60d783
 class Run:
     "A run's configuration, folder, models and manifest"
     def __init__(self, cfg, progress:bool=True):
@@ -108,7 +108,7 @@ class Run:
     @cached_property
     def store(self)->Store: return Store(self.path('replies.sqlite'))
 
-# %% ../nbs/15_pipeline.ipynb #a6bae790
+# %% ../nbs/15_pipeline.ipynb #88a86965
 def read_manifest(
     folder:str|Path,
 )->dict[str, dict]: # stage -> key, files, counts, seconds
@@ -124,7 +124,7 @@ def _write_manifest(run, stages):
     prompts = {p.stem:prompt_hash(p.stem) for p in sorted((Path(str(files('reasondistill')/'prompts'))).glob('*.jinja'))}
     write_text(run.path('manifest.json'), json.dumps(dict(config=run.plain, versions=report.versions(), prompts=prompts, stages=stages), ensure_ascii=False, indent=1))
 
-# %% ../nbs/15_pipeline.ipynb #8b320261
+# %% ../nbs/15_pipeline.ipynb #081ec65c
 @dataclass(frozen=True)
 class Stage:
     "A named step of a run: `work` takes the `Run` and returns counts"
@@ -143,7 +143,7 @@ def stage(needs=(), makes=(), config=()):
         return f
     return declare
 
-# %% ../nbs/15_pipeline.ipynb #88a86965
+# %% ../nbs/15_pipeline.ipynb #06fd1dff
 def _key(run, s, manifest):
     "What stage `s` would be made from now"
     made = {f:h for m in manifest.values() for f,h in m['files'].items()}
@@ -160,7 +160,7 @@ def _is_done(run, s, manifest):
         if file_hash(run.path(f))!=h: raise UserError(f"{run.path(f)}: changed after stage {s.name!r} made it. Delete the file to have it made again, or set run.name to start another run.")
     return True
 
-# %% ../nbs/15_pipeline.ipynb #186548b6
+# %% ../nbs/15_pipeline.ipynb #14cef40a
 def _grouped(problems, group): return [p.model_copy(update=dict(meta={**p.meta, 'group':group})) for p in problems]
 
 def problems_from_tasks(
@@ -178,7 +178,7 @@ def problems_from_tasks(
     control = make(cfg.control_n, tuple(cfg.control), None, 4)
     return pool, _grouped(near, 'seen domains')+_grouped(far, 'unseen domains')+_grouped(control, 'control')
 
-# %% ../nbs/15_pipeline.ipynb #3baf0354
+# %% ../nbs/15_pipeline.ipynb #b6b9407d
 def problems_from_file(
     cfg, # the `data` part of the configuration
     seed:int,
@@ -191,7 +191,7 @@ def problems_from_file(
     rest = [p for p in read if p.id not in ids]
     return (take(rest, min(pool, len(rest)), seed) if pool else []), held
 
-# %% ../nbs/15_pipeline.ipynb #081ec65c
+# %% ../nbs/15_pipeline.ipynb #c9c1a6ca
 @stage(makes=('pool.jsonl', 'held_out.jsonl'), config=('data', 'seed'))
 def problems(run):
     "The pool to mine and the problems held out"
@@ -200,7 +200,7 @@ def problems(run):
     run.write('pool.jsonl', pool); run.write('held_out.jsonl', held)
     return dict(pool=len(pool), **{'held out':len(held)})
 
-# %% ../nbs/15_pipeline.ipynb #5efd51b1
+# %% ../nbs/15_pipeline.ipynb #7aabb1ec
 @functools.lru_cache(maxsize=2)
 def _student(model, name, four_bit, rows, budget, adapter):
     "The student as a language model, with the trained `adapter` merged in if there is one"
@@ -210,27 +210,30 @@ def _student(model, name, four_bit, rows, budget, adapter):
         m, tok = load(model, four_bit=four_bit)
         return LocalLM(m, tok, name, budget=budget, rows=rows)
     from reasondistill.training import load_adapter
-    m, tok = load(model, four_bit=four_bit, dtype=None if four_bit else torch.float32)
+    m, tok = load(model, dtype=None if four_bit else torch.float32, four_bit=four_bit)
     m = load_adapter(m, adapter)
     # merged in float32 and rounded once, so that the small update is not rounded away
     if not four_bit: m = m.merge_and_unload().to(dtype_for(m.device.type))
     return LocalLM(m.eval(), tok, f'{name}-orpo', budget=budget, rows=rows)
 
-def student_of(run, trained=False)->'LocalLM':
+def student_of(run, trained=False):
     "The run's student, as it was or `trained`"
     s = run.cfg.student
     return _student(s.model, s.name, s.four_bit, s.rows, s.budget, str(run.path('training/adapter')) if trained else '')
 
-# %% ../nbs/15_pipeline.ipynb #14cef40a
+# %% ../nbs/15_pipeline.ipynb #b456e1b1
 def teacher_of(
     run:Run,
 ): # a teacher, see `reasondistill.teachers`
     "The teacher that the configuration names"
-    kind = run.cfg.teacher.kind
-    if kind=='worked': return WorkedTeacher()
-    raise UserError(f"teacher.kind={kind}: this version can ask the teacher 'worked'; answers of any other can be read from a file (teacher=recorded).")
+    if run.cfg.teacher.kind=='worked': return WorkedTeacher()
+    _no_teacher(run.cfg.teacher.kind)
 
-# %% ../nbs/15_pipeline.ipynb #7f1bb989
+def _no_teacher(kind):
+    raise UserError(f"teacher.kind={kind}: the command line can ask the teacher 'worked'; answers of any other are read from a file (teacher=recorded), "
+                    "or asked in a notebook with reasondistill.teachers.LMTeacher.")
+
+# %% ../nbs/15_pipeline.ipynb #ff3ffe7d
 @stage(needs=('pool.jsonl',), makes=('teacher.jsonl', 'student.jsonl'), config=('data', 'student', 'teacher', 'mining.samples', 'mining.temperature', 'mining.max_tokens', 'seed'))
 def answers(run):
     "What teacher and student say to the pool: sampled, or read from the file"
@@ -248,7 +251,7 @@ def _recorded(run, pool, model):
     ids = {p.id for p in pool}
     return [r for r in read_responses(run.cfg.data.path, format=run.cfg.data.format, model=model, **run.cfg.data.responses) if r.problem_id in ids]
 
-# %% ../nbs/15_pipeline.ipynb #a0ec76cc
+# %% ../nbs/15_pipeline.ipynb #0b532f41
 @stage(needs=('pool.jsonl', 'teacher.jsonl', 'student.jsonl'), makes=('hard_negatives.jsonl', 'mining.json'), config=('mining.rule',))
 def mine(run):
     "Teacher right, student wrong"
@@ -257,7 +260,7 @@ def mine(run):
     write_text(run.path('mining.json'), json.dumps(found.rows, ensure_ascii=False, indent=1))
     return found.counts
 
-# %% ../nbs/15_pipeline.ipynb #dc8a861b
+# %% ../nbs/15_pipeline.ipynb #b2539b50
 @stage(needs=('hard_negatives.jsonl',), makes=('blueprints.jsonl',), config=('teacher',))
 def blueprint(run):
     "The logical structure and the error pattern of every hard negative"
@@ -266,7 +269,7 @@ def blueprint(run):
     run.write('blueprints.jsonl', made)
     return dict(blueprints=len(made), failed=len(hard)-len(made), **Counter(b.error_type for b in made))
 
-# %% ../nbs/15_pipeline.ipynb #e294c7e5
+# %% ../nbs/15_pipeline.ipynb #1282f939
 @stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'held_out.jsonl'), makes=('transfers.jsonl',), config=('teacher', 'transfer', 'data', 'seed'))
 def transfer(run):
     "Every blueprint carried into new problems, each checked against its seed, the held-out problems and the other transfers"
@@ -284,7 +287,7 @@ def _seen_domains(data):
     "Domains that training may see"
     return sorted({d for f in data.families for d in domains(f)[:-data.unseen_domains]})
 
-# %% ../nbs/15_pipeline.ipynb #c9c1a6ca
+# %% ../nbs/15_pipeline.ipynb #3c1dc514
 @stage(needs=('hard_negatives.jsonl', 'transfers.jsonl'), makes=('pairs.jsonl', 'lint.json'), config=('pairs', 'seed'))
 def pairs(run):
     "What the student is trained on"
@@ -298,7 +301,7 @@ def pairs(run):
     write_text(run.path('lint.json'), table.where(table.notna(), None).to_json(orient='records', force_ascii=False, indent=1))
     return dict(pairs=len(chosen), **Counter(p.strategy for p in chosen), dropped=sum(dropped.values()))
 
-# %% ../nbs/15_pipeline.ipynb #7aabb1ec
+# %% ../nbs/15_pipeline.ipynb #b1da37d1
 def _evaluated(run, trained):
     "Outcomes of the student on the held-out problems, as it was or `trained`"
     e, held = run.cfg.evaluation, run.read('held_out.jsonl', Problem)
@@ -309,7 +312,7 @@ def _scores(outcomes):
     right, n = Counter(o.method for o in outcomes if o.correct), Counter(o.method for o in outcomes)
     return {f'right, {m}':f'{right[m]} of {n[m]}' for m in n}
 
-# %% ../nbs/15_pipeline.ipynb #b456e1b1
+# %% ../nbs/15_pipeline.ipynb #34ef2dea
 @stage(needs=('held_out.jsonl',), makes=('before.jsonl',), config=('student', 'evaluation.methods', 'evaluation.max_tokens'))
 def before(run):
     "The student as it was, on the held-out problems"
@@ -317,13 +320,17 @@ def before(run):
     run.write('before.jsonl', outcomes)
     return _scores(outcomes)
 
-# %% ../nbs/15_pipeline.ipynb #ff3ffe7d
+# %% ../nbs/15_pipeline.ipynb #05d7d4f0
 def training_settings(
     cfg, # the whole configuration
 ): # a `reasondistill.training.Settings`
     "The settings of the training that `cfg` describes"
+    import torch
+    from reasondistill.local import dtype_for
     from reasondistill.training import preset
     given = {k:v for k,v in cfg.train.items() if k!='preset'}
+    # float32 weights multiplied in bfloat16, where a CPU can: as exact as a small update needs, and much faster
+    if given['precision']=='auto' and not torch.cuda.is_available(): given['precision'] = str(dtype_for('cpu')).removeprefix('torch.')
     return preset(cfg.train.preset, **given, four_bit=cfg.student.four_bit, seed=cfg.seed or 3407)
 
 def _training_folder(run):
@@ -333,7 +340,7 @@ def _training_folder(run):
     write_text(mark, run.key)
     return folder
 
-# %% ../nbs/15_pipeline.ipynb #2b1c1851
+# %% ../nbs/15_pipeline.ipynb #6a446b29
 _ADAPTER = ('training/adapter/adapter_model.safetensors', 'training/adapter/adapter_config.json')
 
 @stage(needs=('pairs.jsonl',), makes=(*_ADAPTER, 'training/log.jsonl'), config=('student.model', 'student.four_bit', 'train', 'seed'))
@@ -348,7 +355,7 @@ def train(run):
     log = train_orpo(model, tok, chosen, _training_folder(run), training_settings(run.cfg), progress=run.progress)
     return dict(pairs=len(chosen), steps=log[-1]['step'])
 
-# %% ../nbs/15_pipeline.ipynb #0b532f41
+# %% ../nbs/15_pipeline.ipynb #2f1007e7
 @stage(needs=('held_out.jsonl', _ADAPTER[0]), makes=('after.jsonl',), config=('student', 'evaluation.methods', 'evaluation.max_tokens'))
 def after(run):
     "The trained student, on the same problems"
@@ -356,7 +363,7 @@ def after(run):
     run.write('after.jsonl', outcomes)
     return _scores(outcomes)
 
-# %% ../nbs/15_pipeline.ipynb #b2539b50
+# %% ../nbs/15_pipeline.ipynb #f268c9a3
 def _funnel(counts):
     "What was left after each step, from the `counts` of the stages"
     get = lambda s, k: counts.get(s, {}).get(k)
@@ -370,7 +377,7 @@ def _mining_sentence(c, rule):
     return (f"Of {c['problems']} problems {c['selected']} are hard negatives by the rule '{rule}'; for {c['sure']} of them the posterior probability that the "
             f"student's pass rate is below one half is at least 0.9.")
 
-# %% ../nbs/15_pipeline.ipynb #3287b842
+# %% ../nbs/15_pipeline.ipynb #81fdae18
 @stage(needs=('before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'training/log.jsonl', 'lint.json'),
        makes=('report.json', 'report.html'), config=('evaluation', 'stages', 'run.name'))
 def report(run):
@@ -388,7 +395,7 @@ def report(run):
     write_text(run.path('report.html'), render_report(data))
     return {s['label']:s['verdict'].split(':')[0] for s in sections if s['verdict']}
 
-# %% ../nbs/15_pipeline.ipynb #c1f5ea3a
+# %% ../nbs/15_pipeline.ipynb #c2a1bf41
 @contextlib.contextmanager
 def _locked(folder):
     "Hold `folder` for this process alone"
@@ -402,15 +409,16 @@ def _locked(folder):
     try: yield
     finally: lock.close()
 
-# %% ../nbs/15_pipeline.ipynb #3c1dc514
+# %% ../nbs/15_pipeline.ipynb #6b08e94e
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
     if missing := sorted(OmegaConf.missing_keys(cfg)): raise UserError(f"{missing[0]} is not set: add {missing[0]}=<value>.")
+    if cfg.teacher.kind not in ('worked', 'recorded') and 'answers' in cfg.stages: _no_teacher(cfg.teacher.kind)
     if unknown := [s for s in cfg.stages if s not in STAGES]: raise UserError(f"There is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}.")
     return [STAGES[s] for s in cfg.stages]
 
-# %% ../nbs/15_pipeline.ipynb #463d28dd
+# %% ../nbs/15_pipeline.ipynb #fcad67bb
 def _said(counts): return ', '.join(f'{k} {v}' for k,v in counts.items())
 
 def run_pipeline(
@@ -434,7 +442,7 @@ def run_pipeline(
             say(f'      {_said(counts)} ({manifest[s.name]["seconds"]:.0f} s)', flush=True)
     return run.folder
 
-# %% ../nbs/15_pipeline.ipynb #1d6cde30
+# %% ../nbs/15_pipeline.ipynb #af83ac6f
 _USAGE = """usage: reasondistill run [profile=NAME] [key=value ...]     do a run, or go on with it
        reasondistill config [profile=NAME] [key=value ...]  show its configuration
        reasondistill --version"""
@@ -450,7 +458,7 @@ def _command(args):
     folder = run_pipeline(cfg)
     if (folder/'report.html').exists(): print(f"\n{folder/'report.json'}\n{folder/'report.html'}")
 
-# %% ../nbs/15_pipeline.ipynb #34ef2dea
+# %% ../nbs/15_pipeline.ipynb #c2805bda
 def main(
     args:Sequence[str]|None=None, # None: those of the command line
 )->int: # exit code

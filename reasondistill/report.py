@@ -13,14 +13,14 @@ from typing import Any, Mapping, Sequence
 
 from .eda import figure_html, funnel, subject_bars, training_curve
 from .evaluation import accuracy_table, compare, macro_f1
-from .problem import HardNegative, Outcome, Problem, Transfer, messages
+from .problem import HardNegative, Outcome, Problem, Response, Transfer, messages
 
 # %% ../nbs/14a_report.ipynb #64c26a2a
 _WAYS = dict(
     generate=('Free generation', 'The student writes its reply greedily; the answer is read from it, and a reply from which none can be read counts as wrong.'),
     choose=('Forced choice', 'No writing: the right answer must be the one whose final line the student holds most likely, directly after the prompt.'))
 
-# %% ../nbs/14a_report.ipynb #0dabe6f4
+# %% ../nbs/14a_report.ipynb #b8f9dbe0
 def _compared(method, before, after, problems, by, n_boot):
     "Section of the report on `before` and `after`, both by `method`"
     c = compare(before, after, by=by, n_boot=n_boot)
@@ -35,7 +35,7 @@ def _scored(method, before, by):
     t = accuracy_table(before, by=by)
     return dict(after=None, before=before[0].model, by=by, rows=[dict(name=str(i), **r) for i,r in zip(t.index, t.to_dict('records'))], verdict='', control_verdict='')
 
-# %% ../nbs/14a_report.ipynb #b8f9dbe0
+# %% ../nbs/14a_report.ipynb #5f504e6d
 def evaluation_sections(
     problems:Sequence[Problem], # that were evaluated on
     before:Sequence[Outcome], # by one or more methods
@@ -55,7 +55,7 @@ def evaluation_sections(
             out.append(dict(method=method, key=f'{method}_{by}', label=label, meaning=meaning, first=first, **section))
     return out
 
-# %% ../nbs/14a_report.ipynb #55a8e7de
+# %% ../nbs/14a_report.ipynb #cc4c3ae3
 def _shown(problem): return messages(problem)[1]['content']
 
 def case(
@@ -70,7 +70,7 @@ def case(
     title = f"{hard.problem.subject}: {hard.problem.meta.get('domain', 'seed')} → {transfer.problem.meta.get('domain', 'new')} ({transfer.mode})"
     return dict(title=title, note=note, seed=seed, transfer=new, checks=[c.name for c in transfer.checks])
 
-# %% ../nbs/14a_report.ipynb #cc4c3ae3
+# %% ../nbs/14a_report.ipynb #b589d89c
 def cases(
     hards:Sequence[HardNegative],
     transfers:Sequence[Transfer]=(), # those kept are shown beside their seed
@@ -86,7 +86,7 @@ def cases(
     rest = [h for h in sure if h not in first.values()]
     return [case(h, made.get(h.id)) for h in [*first.values(), *rest][:n]]
 
-# %% ../nbs/14a_report.ipynb #b589d89c
+# %% ../nbs/14a_report.ipynb #3d50e0f4
 _LIBRARIES = ('reasondistill', 'torch', 'transformers', 'peft', 'numpy')
 
 def versions()->dict[str, str]:
@@ -98,7 +98,7 @@ def versions()->dict[str, str]:
         except metadata.PackageNotFoundError: found[name] = 'not installed'
     return dict(python=platform.python_version(), **found)
 
-# %% ../nbs/14a_report.ipynb #54a0e807
+# %% ../nbs/14a_report.ipynb #79fdab4a
 def _training(log):
     "Training rows with one sentence about them"
     last = log[-1]
@@ -111,7 +111,7 @@ def _headline(config, evaluation):
     if not first: return 'No evaluation in this run.'
     return f"{first['before']} → {first['after']}: paired comparison on the same held-out problems." if first['after'] else f"{first['before']}, as it is."
 
-# %% ../nbs/14a_report.ipynb #3bc8b115
+# %% ../nbs/14a_report.ipynb #454aed7b
 def report_data(
     name:str, # of the run
     config:Mapping[str, Any], # plain values
@@ -129,7 +129,7 @@ def report_data(
                 training=_training(log) if log else None, lint=list(lint), cases=list(case_studies), counts={k:dict(v) for k,v in counts.items()},
                 seed=config.get('seed'), versions=versions(), config_yaml=yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False))
 
-# %% ../nbs/14a_report.ipynb #c3b5cf2f
+# %% ../nbs/14a_report.ipynb #b3589f72
 def _bars(section):
     "Rows of a section as the table that `subject_bars` draws"
     import pandas as pd
@@ -143,7 +143,7 @@ def _bars(section):
             rows.append(dict(model=model if side is None else side, subject=r['name'], accuracy=right/r['n'], low=low, high=high, n=r['n']))
     return pd.DataFrame(rows)
 
-# %% ../nbs/14a_report.ipynb #b4c48d3e
+# %% ../nbs/14a_report.ipynb #887f0c38
 def figures(
     report:Mapping[str, Any], # from `report_data`
 )->dict[str, str]: # name -> an HTML image that needs no other file
@@ -156,7 +156,7 @@ def figures(
     for f in figs.values(): plt.close(f)
     return out
 
-# %% ../nbs/14a_report.ipynb #79fdab4a
+# %% ../nbs/14a_report.ipynb #d751aae6
 def render_report(
     report:Mapping[str, Any], # from `report_data`
 )->str: # a page that needs no other file
