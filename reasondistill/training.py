@@ -29,7 +29,7 @@ class Settings(Record):
     nll_on:Literal['response', 'full'] = 'response'
     epochs:int = Field(default=1, ge=1)
     max_steps:int|None = Field(default=None, ge=1) # stop here even if the epochs are not over
-    lr:float = Field(default=3e-4, gt=0)
+    lr:float = Field(default=1e-3, gt=0)
     schedule:str = 'cosine'
     warmup:float = Field(default=.1, ge=0, lt=1) # share of the steps in which the learning rate rises
     optimizer:str = 'adamw_torch'
@@ -149,7 +149,7 @@ def log_rows(
 )->list[dict]: # one a step
     "The steps in `history`, without clocks; epochs by `steps_per_epoch`"
     first = lambda r: dict(step=r['step'], epoch=round(r['step']/steps_per_epoch, 4), loss=r['loss'])
-    return [first(r) | {k:v for k,v in r.items() if k not in ('step', 'epoch', 'loss')} for r in history if 'loss' in r]
+    return [first(r) | {k:r[k] for k in sorted(r) if k not in ('step', 'epoch', 'loss')} for r in history if 'loss' in r]
 
 # %% ../nbs/10_training.ipynb #62df81eb
 def write_log(path, rows):
@@ -216,11 +216,17 @@ def _open_run(out, plan, dropped):
     return bool(there and there['finished'])
 
 # %% ../nbs/10_training.ipynb #668616c4
+def _in_order(path):
+    "Write the peft configuration at `path` again with its sets in alphabetical order: peft writes them as they come"
+    plain = lambda v: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v
+    write_text(path, json.dumps({k:plain(v) for k,v in json.loads(path.read_text(encoding='utf-8')).items()}, indent=1, sort_keys=True))
+
 def _finish_run(out, model, rows):
     "Keep adapter and log in `out`, then say that it is finished"
     part = out/'adapter.part'
     shutil.rmtree(part, ignore_errors=True); shutil.rmtree(out/'adapter', ignore_errors=True)
     model.save_pretrained(part)
+    _in_order(part/'adapter_config.json')
     part.rename(out/'adapter')
     write_log(out/'log.jsonl', rows)
     write_text(out/'training.json', json.dumps({**json.loads((out/'training.json').read_text(encoding='utf-8')), 'finished':True}, indent=1))
