@@ -235,12 +235,11 @@ def _weigh(batch, lm):
     return [Scores(**dict(zip(('logps', 'tokens'), zip(*(next(rows) for _ in r.candidates))))) for r in batch]
 
 # %% ../nbs/04c_local.ipynb #ee047254
-def _batches(lengths, budget, rows, long=float('inf')):
-    "Indices grouped, longest first: at most `rows` rows and `budget` padded tokens, those above `long` with their equals only"
+def _batches(lengths, budget, rows):
+    "Indices grouped, longest first, so that a batch holds at most `rows` rows and `budget` padded tokens"
     out, cur = [], []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        first = lengths[cur[0]] if cur else 0
-        if cur and (len(cur)==rows or first*(len(cur)+1)>budget or first>max(long, lengths[i])): out.append(cur); cur = []
+        if cur and (len(cur)==rows or lengths[cur[0]]*(len(cur)+1)>budget): out.append(cur); cur = []
         cur.append(i)
     return out+[cur] if cur else out
 
@@ -281,8 +280,7 @@ class LocalLM:
 
     def batches(self, requests:Sequence[Record])->list[list[int]]:
         "Indices of `requests` in batches of similar length"
-        long = 1000 if self.model.device.type=='cpu' else float('inf')
-        return _batches([self._length(r) for r in requests], self.budget, self.rows, long)
+        return _batches([self._length(r) for r in requests], self.budget, self.rows)
 
     def complete(self, batch:Sequence[Record])->list[Record]:
         "One reply for each request of `batch`, all `Request` or all `Choice`; what does not fit the model is a failure"
