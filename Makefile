@@ -29,7 +29,7 @@ notebooks: $(READY)
 
 setup: $(READY)
 
-# torch first and by itself: asked for as a dependency it would bring gigabytes of CUDA to a machine without a GPU
+# torch first and by itself, so that a CPU wheel that is at hand is taken; as a dependency pip would look for a newer CUDA build
 $(READY): setup.py settings.ini constraints.txt
 	@test -n "$(PYTHON)" || { echo "reasondistill needs Python 3.11 or newer (with venv), and none was found. Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(PYTHON) is no Python 3.11 or newer. Name one that is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -73,9 +73,9 @@ class Store:
 
     def get(self, keys:Sequence[str])->dict[str, str]:
         "The stored values of those `keys` that are there"
-        cur = self.db.cursor()
-        rows = (cur.execute('select value from reply where key=?', (k,)).fetchone() for k in keys)
-        return {k:r[0] for k,r in zip(keys, rows) if r}
+        one = lambda k: self.db.execute('select value from reply where key=?', (k,)).fetchone()
+        try: return {k:r[0] for k in keys if (r := one(k))}
+        except sqlite3.Error as e: raise UserError(f"{self.path}: damaged ({e}): move it away and run again") from e
 
     def put(self, values:dict[str, str]):
         "Keep all of `values` or, if anything fails, none"

@@ -101,7 +101,7 @@ def load(
     if four_bit: kw['quantization_config'] = _four_bit(kw['dtype'])
     folder = str(name) if name else str(embedded_student())
     try: tok, model = AutoTokenizer.from_pretrained(folder, revision=revision), AutoModelForCausalLM.from_pretrained(folder, **kw)
-    except (OSError, ValueError) as e: raise UserError(_cannot_load(folder, e)) from e
+    except (OSError, ValueError, ImportError) as e: raise UserError(_cannot_load(folder, e)) from e
     tok.padding_side, tok.pad_token = 'left', tok.pad_token or tok.eos_token
     return (model if four_bit else model.to(device)).eval(), tok
 
@@ -235,12 +235,13 @@ def _weigh(batch, lm):
     return [Scores(**dict(zip(('logps', 'tokens'), zip(*(next(rows) for _ in r.candidates))))) for r in batch]
 
 # %% ../nbs/04c_local.ipynb #ee047254
-def _batches(lengths, budget, rows):
-    "Indices grouped, longest first, so that a batch holds at most `rows` rows and `budget` padded tokens"
-    out, cur = [], []
+def _batches(lengths, budget, rows, copies=None):
+    "Indices grouped, longest first, so that a batch holds at most `rows` rows and `budget` padded tokens; an item counts `copies` times"
+    out, cur, n = [], [], 0
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if cur and (len(cur)==rows or lengths[cur[0]]*(len(cur)+1)>budget): out.append(cur); cur = []
-        cur.append(i)
+        k = copies[i] if copies else 1
+        if cur and (n+k>rows or lengths[cur[0]]*(n+k)>budget): out.append(cur); cur, n = [], 0
+        cur.append(i); n += k
     return out+[cur] if cur else out
 
 # %% ../nbs/04c_local.ipynb #fef06e1c
@@ -275,12 +276,13 @@ class LocalLM:
         return self.tok.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False)
 
     def _length(self, r):
-        said = r.max_tokens if isinstance(r, Request) else sum(len(self.tok(c)['input_ids'])+1 for c in r.candidates)
+        said = r.max_tokens if isinstance(r, Request) else max(len(self.tok(c)['input_ids'])+1 for c in r.candidates)
         return len(self.tok(self.prompt(r.messages), add_special_tokens=False)['input_ids'])+said
 
     def batches(self, requests:Sequence[Record])->list[list[int]]:
         "Indices of `requests` in batches of similar length"
-        return _batches([self._length(r) for r in requests], self.budget, self.rows)
+        copies = [1 if isinstance(r, Request) else len(r.candidates) for r in requests]
+        return _batches([self._length(r) for r in requests], self.budget, self.rows, copies)
 
     def complete(self, batch:Sequence[Record])->list[Record]:
         "One reply for each request of `batch`, all `Request` or all `Choice`; what does not fit the model is a failure"

@@ -19,10 +19,10 @@ from typing import Any, Callable, Sequence
 
 from . import __version__
 from .augmentation import funnel, schedule, verify
-from .data import read_problems, read_responses, take
+from .data import read_problems, read_responses, siblings, take
 from .evaluation import evaluate
 from .lm import Store, bar, sample
-from .mining import mine as mine_pool
+from .mining import RULES, mine as mine_pool
 from .preference import lint, mined_pairs, mix, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
@@ -85,7 +85,9 @@ def file_hash(
     path:str|Path,
 )->str: # 16 hex digits
     "SHA-256 of the file at `path`, shortened"
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()[:16]
+    try:
+        with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()[:16]
+    except OSError as e: raise UserError(f"{path}: cannot be read ({e.strerror}).") from e
 
 # %% ../nbs/15_pipeline.ipynb #ca60d783
 class Run:
@@ -146,10 +148,10 @@ def stage(needs=(), makes=(), config=()):
 # %% ../nbs/15_pipeline.ipynb #06fd1dff
 def _key(run, s, manifest):
     "What stage `s` would be made from now"
-    made = {f:h for m in manifest.values() for f,h in m['files'].items()}
+    made = {f:h for k,m in manifest.items() if k in run.plain['stages'] for f,h in m['files'].items()}
     chosen = {c:functools.reduce(lambda d, k: d[k], c.split('.'), run.plain) for c in s.config}
     source = [file_hash(run.cfg.data.path)] if 'data' in s.config and run.cfg.data.get('path') else []
-    return content_id(__version__, s.name, chosen, {f:made.get(f) for f in s.needs}, source, n=16)
+    return content_id(__version__, s.name, chosen, {f:made.get(f) for f in s.needs}, source, [prompt_hash(p) for p in ('solve_en', 'solve_ko')], n=16)
 
 def _is_done(run, s, manifest):
     "Whether stage `s` stands as its key says; a file that was changed since is an error, not something to overwrite"
@@ -168,15 +170,22 @@ def problems_from_tasks(
     seed:int,
 )->tuple[list[Problem], list[Problem]]: # pool, held out
     "Problems of the embedded families: a pool in seen domains; held out, problems in seen and unseen domains and a control structure"
-    seen = {f:domains(f)[:-cfg.unseen_domains] for f in cfg.families}
-    unseen = sorted({d for f in cfg.families for d in domains(f)[-cfg.unseen_domains:]})
-    make = lambda n, fams, doms, salt, exclude=(): generate(n, families=fams, domains=doms, langs=tuple(cfg.langs), seed=seed*1000+salt, exclude=exclude)
-    known = sorted({d for ds in seen.values() for d in ds})
-    pool = make(cfg.pool, tuple(cfg.families), known, 1)
-    near = make(cfg.held_out//2, tuple(cfg.families), known, 2, exclude=pool)
-    far = make(cfg.held_out-cfg.held_out//2, tuple(cfg.families), unseen, 3)
-    control = make(cfg.control_n, tuple(cfg.control), None, 4)
+    seen, unseen = _domains(cfg)
+    def make(n, fams, doms, salt, exclude=()):
+        if not (n and fams and doms): return []
+        return generate(n, families=tuple(fams), domains=doms, langs=tuple(cfg.langs), seed=seed*1000+salt, exclude=exclude)
+    pool, far_n = make(cfg.pool, cfg.families, seen, 1), cfg.held_out-cfg.held_out//2 if unseen else 0
+    near, far = make(cfg.held_out-far_n, cfg.families, seen, 2, exclude=pool), make(far_n, cfg.families, unseen, 3)
+    control = make(cfg.control_n, cfg.control, sorted({*seen, *unseen}), 4)
     return pool, _grouped(near, 'seen domains')+_grouped(far, 'unseen domains')+_grouped(control, 'control')
+
+def _domains(cfg):
+    "The domains that training may see, and those that it may not"
+    every = {f:domains(f) for f in cfg.families}
+    if both := set(cfg.families)&set(cfg.control): raise UserError(f"data.control: {', '.join(sorted(both))} is trained on too; a control must not be in data.families.")
+    if not 0<=cfg.unseen_domains<min(map(len, every.values())): raise UserError(f"data.unseen_domains={cfg.unseen_domains}: must leave at least one domain to train on.")
+    cut = lambda keep: sorted({d for ds in every.values() for i,d in enumerate(ds) if (i<len(ds)-cfg.unseen_domains)==keep})
+    return cut(True), cut(False)
 
 # %% ../nbs/15_pipeline.ipynb #b6b9407d
 def problems_from_file(
@@ -187,8 +196,9 @@ def problems_from_file(
     read = take(read_problems(cfg.path, format=cfg.format), cfg.get('rows'), seed)
     pool = len(read) if cfg.pool is None else cfg.pool
     held = take(read, len(read)-pool if cfg.held_out is None else cfg.held_out, seed) if cfg.held_out is not None or pool<len(read) else []
-    ids = {p.id for p in held}
-    rest = [p for p in read if p.id not in ids]
+    family = dict(zip((p.id for p in read), siblings(read)))
+    out = {family[p.id] for p in held}
+    rest = [p for p in read if family[p.id] not in out] # nor what shares a passage with a held-out problem
     return (take(rest, min(pool, len(rest)), seed) if pool else []), held
 
 # %% ../nbs/15_pipeline.ipynb #c9c1a6ca
@@ -219,7 +229,8 @@ def _student(model, name, four_bit, rows, budget, adapter):
 def student_of(run, trained=False):
     "The run's student, as it was or `trained`"
     s = run.cfg.student
-    return _student(s.model, s.name, s.four_bit, s.rows, s.budget, str(run.path('training/adapter')) if trained else '')
+    name = s.name or (Path(s.model).name.lower() if s.model else 'smollm2-135m')
+    return _student(s.model, name, s.four_bit, s.rows, s.budget, str(run.path('training/adapter')) if trained else '')
 
 # %% ../nbs/15_pipeline.ipynb #b456e1b1
 def teacher_of(
@@ -275,17 +286,13 @@ def transfer(run):
     "Every blueprint carried into new problems, each checked against its seed, the held-out problems and the other transfers"
     teacher, held, made = teacher_of(run), run.read('held_out.jsonl', Problem), []
     seeds = {h.id:h.problem for h in run.read('hard_negatives.jsonl', HardNegative)}
-    plan = schedule(run.read('blueprints.jsonl', Blueprint), run.cfg.transfer.n, _seen_domains(run.cfg.data), run.cfg.seed)
+    plan = schedule(run.read('blueprints.jsonl', Blueprint), run.cfg.transfer.n, _domains(run.cfg.data)[0], run.cfg.seed)
     with bar(run.label('transfers'), len(plan)) as pbar:
         for b,target in plan:
             if (t := teacher.transfer(b, target)) is not None: made.append(verify(t, b, seeds[b.seed_id], solvers=[solve_again], against=[*held, *(m.problem for m in made if m.kept)]))
             pbar.update()
     run.write('transfers.jsonl', made)
     return {k:int(v) for k,v in funnel(made, asked=len(plan)).left.items()}
-
-def _seen_domains(data):
-    "Domains that training may see"
-    return sorted({d for f in data.families for d in domains(f)[:-data.unseen_domains]})
 
 # %% ../nbs/15_pipeline.ipynb #3c1dc514
 @stage(needs=('hard_negatives.jsonl', 'transfers.jsonl'), makes=('pairs.jsonl', 'lint.json'), config=('pairs', 'seed'))
@@ -294,7 +301,7 @@ def pairs(run):
     cfg, dropped = run.cfg.pairs, Counter()
     made = dict(mined=mined_pairs(run.read('hard_negatives.jsonl', HardNegative), normalise_final=cfg.normalise_final, dropped=dropped))
     if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(run.read('transfers.jsonl', Transfer), dropped=dropped)
-    chosen = mix(made, n=cfg.n, ratio={k:v for k,v in cfg.ratio.items()}, seed=run.cfg.seed)
+    chosen = mix(made, n=cfg.n, ratio={k:v for k,v in cfg.ratio.items() if v}, seed=run.cfg.seed)
     if not chosen: raise UserError("No preference pairs: mining found no hard negatives that can be used. Take more problems (data.pool) or another rule (mining.rule).")
     run.write('pairs.jsonl', chosen)
     table = lint(chosen).reset_index().astype(object)
@@ -335,8 +342,12 @@ def training_settings(
 
 def _training_folder(run):
     "The folder of the training that the run's present key stands for, cleared if it holds another"
-    folder, mark = run.path('training'), run.path('training')/'key'
-    if mark.exists() and mark.read_text()!=run.key: shutil.rmtree(folder)
+    folder = run.path('training')
+    mark, state = folder/'key', folder/'training.json'
+    try: finished = json.loads(state.read_text(encoding='utf-8'))['finished']
+    except (OSError, ValueError, KeyError): finished = False
+    lost = finished and not all(run.has(f) for f in STAGES['train'].makes) # somebody deleted a file to have it made again
+    if folder.exists() and (lost or not mark.exists() or mark.read_text()!=run.key): shutil.rmtree(folder)
     write_text(mark, run.key)
     return folder
 
@@ -378,15 +389,15 @@ def _mining_sentence(c, rule):
             f"student's pass rate is below one half is at least 0.9.")
 
 # %% ../nbs/15_pipeline.ipynb #81fdae18
-@stage(needs=('before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'training/log.jsonl', 'lint.json'),
-       makes=('report.json', 'report.html'), config=('evaluation', 'stages', 'run.name'))
+@stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'training/log.jsonl', 'lint.json'),
+       makes=('report.json', 'report.html'), config=('run.name', 'seed', 'stages', 'data', 'student', 'teacher', 'mining', 'transfer', 'pairs', 'train', 'evaluation'))
 def report(run):
     "One page and one file with every number"
     from reasondistill.training import read_log
     active = lambda s: s in run.cfg.stages
     load = lambda name, cls, s: run.read(name, cls) if active(s) else []
     plain = lambda name, s: json.loads(run.path(name).read_text(encoding='utf-8')) if active(s) else []
-    counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if active(k)}
+    counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if active(k) and k!='report'}
     sections = evaluation_sections(run.read('held_out.jsonl', Problem), load('before.jsonl', Outcome, 'before'), load('after.jsonl', Outcome, 'after'), run.cfg.evaluation.n_boot)
     shown = cases(load('hard_negatives.jsonl', HardNegative, 'mine'), load('transfers.jsonl', Transfer, 'transfer'))
     data = report_data(run.cfg.run.name, run.plain, counts, sections, _funnel(counts), _mining_sentence(counts.get('mine'), run.cfg.mining.rule),
@@ -410,15 +421,29 @@ def _locked(folder):
     finally: lock.close()
 
 # %% ../nbs/15_pipeline.ipynb #6b08e94e
+_LOWEST = {'seed':0, 'mining.samples':1, 'mining.max_tokens':1, 'mining.temperature':0., 'transfer.n':1, 'pairs.n':1, 'evaluation.max_tokens':1, 'evaluation.n_boot':1}
+
+def _number(value, key, low):
+    "A `UserError` unless `value` is a number of the kind of `low` and not below it"
+    fine = isinstance(value, (int, float) if isinstance(low, float) else int) and not isinstance(value, bool) and value>=low
+    if not fine: raise UserError(f"{key}={value}: must be {'a' if isinstance(low, float) else 'a whole'} number of at least {low}.")
+
+# %% ../nbs/15_pipeline.ipynb #fcad67bb
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
     if missing := sorted(OmegaConf.missing_keys(cfg)): raise UserError(f"{missing[0]} is not set: add {missing[0]}=<value>.")
-    if cfg.teacher.kind not in ('worked', 'recorded') and 'answers' in cfg.stages: _no_teacher(cfg.teacher.kind)
     if unknown := [s for s in cfg.stages if s not in STAGES]: raise UserError(f"There is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}.")
+    for key,low in _LOWEST.items(): _number(OmegaConf.select(cfg, key), key, low)
+    if cfg.mining.rule not in RULES: raise UserError(f"mining.rule={cfg.mining.rule}: choose one of {', '.join(RULES)}.")
+    if (path := cfg.data.get('path')) and not Path(path).is_file(): raise UserError(f"data.path={path}: there is no such file.")
+    if 'answers' in cfg.stages:
+        if cfg.teacher.kind not in ('worked', 'recorded'): _no_teacher(cfg.teacher.kind)
+        if cfg.teacher.kind=='worked' and cfg.data.kind!='tasks': raise UserError("teacher=worked solves only the embedded families: take data=tasks, or recorded answers (profile=recorded).")
+    if 'train' in cfg.stages: training_settings(cfg)
     return [STAGES[s] for s in cfg.stages]
 
-# %% ../nbs/15_pipeline.ipynb #fcad67bb
+# %% ../nbs/15_pipeline.ipynb #0c3584bd
 def _said(counts): return ', '.join(f'{k} {v}' for k,v in counts.items())
 
 def run_pipeline(
@@ -442,7 +467,7 @@ def run_pipeline(
             say(f'      {_said(counts)} ({manifest[s.name]["seconds"]:.0f} s)', flush=True)
     return run.folder
 
-# %% ../nbs/15_pipeline.ipynb #af83ac6f
+# %% ../nbs/15_pipeline.ipynb #c2805bda
 _USAGE = """usage: reasondistill run [profile=NAME] [key=value ...]     do a run, or go on with it
        reasondistill config [profile=NAME] [key=value ...]  show its configuration
        reasondistill --version"""
@@ -458,7 +483,7 @@ def _command(args):
     folder = run_pipeline(cfg)
     if (folder/'report.html').exists(): print(f"\n{folder/'report.json'}\n{folder/'report.html'}")
 
-# %% ../nbs/15_pipeline.ipynb #c2805bda
+# %% ../nbs/15_pipeline.ipynb #ca3499f1
 def main(
     args:Sequence[str]|None=None, # None: those of the command line
 )->int: # exit code

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from .answers import candidates
 from .eda import figure_html, funnel, subject_bars, training_curve
 from .evaluation import accuracy_table, compare, macro_f1
 from .problem import HardNegative, Outcome, Problem, Response, Transfer, messages
@@ -35,7 +36,14 @@ def _scored(method, before, by):
     t = accuracy_table(before, by=by)
     return dict(after=None, before=before[0].model, by=by, rows=[dict(name=str(i), **r) for i,r in zip(t.index, t.to_dict('records'))], verdict='', control_verdict='')
 
-# %% ../nbs/14a_report.ipynb #5f504e6d
+# %% ../nbs/14a_report.ipynb #80e3ff91
+def _chance(problems, outcomes):
+    "Share that guessing among the candidates would get right, of the problems in `outcomes` that are no controls"
+    asked = {o.problem_id for o in outcomes if o.group!='control'}
+    odds = [1/len(candidates(p)) for p in problems if p.id in asked]
+    return sum(odds)/len(odds) if odds else None
+
+# %% ../nbs/14a_report.ipynb #1fb74569
 def evaluation_sections(
     problems:Sequence[Problem], # that were evaluated on
     before:Sequence[Outcome], # by one or more methods
@@ -52,10 +60,11 @@ def evaluation_sections(
             first = not any(s['method']==method for s in out)
             if not first: section.update(verdict='', control_verdict='') # said once
             label, meaning = _WAYS[method]
-            out.append(dict(method=method, key=f'{method}_{by}', label=label, meaning=meaning, first=first, **section))
+            chance = _chance(problems, b) if method=='choose' else None
+            out.append(dict(method=method, key=f'{method}_{by}', label=label, meaning=meaning, first=first, chance=chance, **section))
     return out
 
-# %% ../nbs/14a_report.ipynb #cc4c3ae3
+# %% ../nbs/14a_report.ipynb #b589d89c
 def _shown(problem): return messages(problem)[1]['content']
 
 def case(
@@ -70,7 +79,7 @@ def case(
     title = f"{hard.problem.subject}: {hard.problem.meta.get('domain', 'seed')} → {transfer.problem.meta.get('domain', 'new')} ({transfer.mode})"
     return dict(title=title, note=note, seed=seed, transfer=new, checks=[c.name for c in transfer.checks])
 
-# %% ../nbs/14a_report.ipynb #b589d89c
+# %% ../nbs/14a_report.ipynb #54a0e807
 def cases(
     hards:Sequence[HardNegative],
     transfers:Sequence[Transfer]=(), # those kept are shown beside their seed
@@ -86,7 +95,7 @@ def cases(
     rest = [h for h in sure if h not in first.values()]
     return [case(h, made.get(h.id)) for h in [*first.values(), *rest][:n]]
 
-# %% ../nbs/14a_report.ipynb #3d50e0f4
+# %% ../nbs/14a_report.ipynb #b4c48d3e
 _LIBRARIES = ('reasondistill', 'torch', 'transformers', 'peft', 'numpy')
 
 def versions()->dict[str, str]:
@@ -98,7 +107,7 @@ def versions()->dict[str, str]:
         except metadata.PackageNotFoundError: found[name] = 'not installed'
     return dict(python=platform.python_version(), **found)
 
-# %% ../nbs/14a_report.ipynb #79fdab4a
+# %% ../nbs/14a_report.ipynb #556fb457
 def _training(log):
     "Training rows with one sentence about them"
     last = log[-1]
@@ -111,7 +120,7 @@ def _headline(config, evaluation):
     if not first: return 'No evaluation in this run.'
     return f"{first['before']} → {first['after']}: paired comparison on the same held-out problems." if first['after'] else f"{first['before']}, as it is."
 
-# %% ../nbs/14a_report.ipynb #454aed7b
+# %% ../nbs/14a_report.ipynb #b3589f72
 def report_data(
     name:str, # of the run
     config:Mapping[str, Any], # plain values
@@ -129,7 +138,7 @@ def report_data(
                 training=_training(log) if log else None, lint=list(lint), cases=list(case_studies), counts={k:dict(v) for k,v in counts.items()},
                 seed=config.get('seed'), versions=versions(), config_yaml=yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False))
 
-# %% ../nbs/14a_report.ipynb #b3589f72
+# %% ../nbs/14a_report.ipynb #d751aae6
 def _bars(section):
     "Rows of a section as the table that `subject_bars` draws"
     import pandas as pd
@@ -143,20 +152,20 @@ def _bars(section):
             rows.append(dict(model=model if side is None else side, subject=r['name'], accuracy=right/r['n'], low=low, high=high, n=r['n']))
     return pd.DataFrame(rows)
 
-# %% ../nbs/14a_report.ipynb #887f0c38
+# %% ../nbs/14a_report.ipynb #23eb89a5
 def figures(
     report:Mapping[str, Any], # from `report_data`
 )->dict[str, str]: # name -> an HTML image that needs no other file
     "The pictures of a `report`"
     import matplotlib.pyplot as plt
-    figs = {s['key']:subject_bars(_bars(s), title=f"{s['label']}, by {s['by']}") for s in report['evaluation']}
+    figs = {s['key']:subject_bars(_bars(s), title=f"{s['label']}, by {s['by']}", chance=s['chance']) for s in report['evaluation']}
     if report['funnel']: figs['funnel'] = funnel(report['funnel'])
     if report['training']: figs['training'] = training_curve(report['training']['log'])
     out = {k:figure_html(f) for k,f in figs.items()}
     for f in figs.values(): plt.close(f)
     return out
 
-# %% ../nbs/14a_report.ipynb #d751aae6
+# %% ../nbs/14a_report.ipynb #2afa2309
 def render_report(
     report:Mapping[str, Any], # from `report_data`
 )->str: # a page that needs no other file

@@ -140,7 +140,8 @@ def docs():
     if rc := subprocess.run([bin_/'smalldocs', 'render', str(proc)]).returncode: return rc
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(next(p for p in (proc/'_docs', proc/'_site') if p.exists()), ROOT/'_docs')
-    missing = [n.stem for n in notebooks() if not (ROOT/'_docs'/n.relative_to(ROOT/'nbs').parent/(re.sub(r'^\d+[a-z]?_', '', n.stem)+'.html')).exists()]
+    page = lambda n: ROOT/'_docs'/n.relative_to(ROOT/'nbs').parent/(re.sub(r'^\d+[a-z]?_', '', n.stem)+'.html')
+    missing = [n.stem for n in notebooks() if not page(n).exists()]
     print('site: _docs/index.html' + (f'; pages missing: {missing}' if missing else ''))
     return 1 if missing else 0
 
