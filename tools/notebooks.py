@@ -135,8 +135,12 @@ def docs():
     _build_modidx()
     nbdev_sidebar.__wrapped__() if hasattr(nbdev_sidebar, '__wrapped__') else nbdev_sidebar()
     proc = Path(proc_nbs.__wrapped__(force=True) if hasattr(proc_nbs, '__wrapped__') else proc_nbs(force=True))
+    sidebar = proc/'sidebar.yml'
     for nb in list(proc.rglob('*.ipynb')):  # smalldocs does not read `output-file`, by which nbdev's links go
-        if m := re.search(r'output-file:\s*(\S+)\.html', nb.read_text(encoding='utf-8')): nb.rename(nb.with_name(m[1].rstrip('"') + '.ipynb'))
+        if not (m := re.search(r'output-file:\s*(\S+)\.html', nb.read_text(encoding='utf-8'))): continue
+        name = m[1].rstrip('"') + '.ipynb'
+        sidebar.write_text(sidebar.read_text(encoding='utf-8').replace(nb.name, name), encoding='utf-8')
+        nb.rename(nb.with_name(name))
     if rc := subprocess.run([bin_/'smalldocs', 'render', str(proc)]).returncode: return rc
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(next(p for p in (proc/'_docs', proc/'_site') if p.exists()), ROOT/'_docs')
