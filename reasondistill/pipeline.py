@@ -389,6 +389,12 @@ def _mining_sentence(c, rule):
             f"student's pass rate is below one half is at least 0.9.")
 
 # %% ../nbs/15_pipeline.ipynb #81fdae18
+def _without_paths(plain):
+    "The configuration without the folders of one machine: a report is for others too"
+    data = {k:Path(v).name if k=='path' else v for k,v in plain['data'].items()}
+    return {**plain, 'run':dict(name=plain['run']['name']), 'data':data}
+
+# %% ../nbs/15_pipeline.ipynb #995e2ebc
 @stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'training/log.jsonl', 'lint.json'),
        makes=('report.json', 'report.html'), config=('run.name', 'seed', 'stages', 'data', 'student', 'teacher', 'mining', 'transfer', 'pairs', 'train', 'evaluation'))
 def report(run):
@@ -400,13 +406,13 @@ def report(run):
     counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if active(k) and k!='report'}
     sections = evaluation_sections(run.read('held_out.jsonl', Problem), load('before.jsonl', Outcome, 'before'), load('after.jsonl', Outcome, 'after'), run.cfg.evaluation.n_boot)
     shown = cases(load('hard_negatives.jsonl', HardNegative, 'mine'), load('transfers.jsonl', Transfer, 'transfer'))
-    data = report_data(run.cfg.run.name, run.plain, counts, sections, _funnel(counts), _mining_sentence(counts.get('mine'), run.cfg.mining.rule),
+    data = report_data(run.cfg.run.name, _without_paths(run.plain), counts, sections, _funnel(counts), _mining_sentence(counts.get('mine'), run.cfg.mining.rule),
                        read_log(run.path('training/log.jsonl')) if active('train') else [], plain('lint.json', 'pairs'), shown)
     write_text(run.path('report.json'), json.dumps(data, ensure_ascii=False, indent=1))
     write_text(run.path('report.html'), render_report(data))
     return {s['label']:s['verdict'].split(':')[0] for s in sections if s['verdict']}
 
-# %% ../nbs/15_pipeline.ipynb #c2a1bf41
+# %% ../nbs/15_pipeline.ipynb #255aeb97
 @contextlib.contextmanager
 def _locked(folder):
     "Hold `folder` for this process alone"
@@ -420,7 +426,7 @@ def _locked(folder):
     try: yield
     finally: lock.close()
 
-# %% ../nbs/15_pipeline.ipynb #6b08e94e
+# %% ../nbs/15_pipeline.ipynb #fcad67bb
 _LOWEST = {'seed':0, 'mining.samples':1, 'mining.max_tokens':1, 'mining.temperature':0., 'transfer.n':1, 'pairs.n':1, 'evaluation.max_tokens':1, 'evaluation.n_boot':1}
 
 def _number(value, key, low):
@@ -428,7 +434,7 @@ def _number(value, key, low):
     fine = isinstance(value, (int, float) if isinstance(low, float) else int) and not isinstance(value, bool) and value>=low
     if not fine: raise UserError(f"{key}={value}: must be {'a' if isinstance(low, float) else 'a whole'} number of at least {low}.")
 
-# %% ../nbs/15_pipeline.ipynb #fcad67bb
+# %% ../nbs/15_pipeline.ipynb #0c3584bd
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
@@ -443,7 +449,7 @@ def _checked(cfg):
     if 'train' in cfg.stages: training_settings(cfg)
     return [STAGES[s] for s in cfg.stages]
 
-# %% ../nbs/15_pipeline.ipynb #0c3584bd
+# %% ../nbs/15_pipeline.ipynb #af83ac6f
 def _said(counts): return ', '.join(f'{k} {v}' for k,v in counts.items())
 
 def run_pipeline(
@@ -459,7 +465,7 @@ def run_pipeline(
             if _is_done(run, s, manifest):
                 say(f'[{i}/{len(stages)}] {s.name}: done before ({_said(manifest[s.name]["counts"])})', flush=True)
                 continue
-            say(f'[{i}/{len(stages)}] {s.name}: {s.work.__doc__[0].lower()}{s.work.__doc__[1:]}', flush=True)
+            say(f'[{i}/{len(stages)}] {s.name}: {s.work.__doc__}', flush=True)
             start, run.key = time.time(), _key(run, s, manifest)
             counts = s.work(run)
             manifest[s.name] = dict(key=run.key, files={f:file_hash(run.path(f)) for f in s.makes}, counts=counts, seconds=round(time.time()-start, 1))
@@ -467,7 +473,7 @@ def run_pipeline(
             say(f'      {_said(counts)} ({manifest[s.name]["seconds"]:.0f} s)', flush=True)
     return run.folder
 
-# %% ../nbs/15_pipeline.ipynb #c2805bda
+# %% ../nbs/15_pipeline.ipynb #ca3499f1
 _USAGE = """usage: reasondistill run [profile=NAME] [key=value ...]     do a run, or go on with it
        reasondistill config [profile=NAME] [key=value ...]  show its configuration
        reasondistill --version"""
@@ -483,7 +489,7 @@ def _command(args):
     folder = run_pipeline(cfg)
     if (folder/'report.html').exists(): print(f"\n{folder/'report.json'}\n{folder/'report.html'}")
 
-# %% ../nbs/15_pipeline.ipynb #ca3499f1
+# %% ../nbs/15_pipeline.ipynb #e209d0da
 def main(
     args:Sequence[str]|None=None, # None: those of the command line
 )->int: # exit code
