@@ -180,6 +180,9 @@ class Outcome(Record):
     text:str = ''
 
 # %% ../nbs/00_problem.ipynb #7a7995a7
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 def write_text(
     path:str|Path, # file to replace; folders are made
     text:str,
@@ -191,6 +194,7 @@ def write_text(
         fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
     except OSError as e: raise UserError(f"{path}: cannot write here ({e.strerror}): choose another folder or mend its permissions") from e
     try:
+        os.chmod(tmp, 0o666 & ~_UMASK) # mkstemp makes files that only their owner reads
         with os.fdopen(fd, 'w', encoding='utf-8', newline='\n') as f:
             f.write(text); f.flush(); os.fsync(f.fileno())
         os.replace(tmp, path)
