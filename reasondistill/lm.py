@@ -7,7 +7,7 @@ __all__ = ['Request', 'Completion', 'Choice', 'Scores', 'LM', 'Store', 'bar', 'r
            'choose']
 
 # %% ../nbs/04_lm.ipynb #508a935e
-import json, sqlite3, sys
+import sqlite3, sys
 from itertools import count
 from pathlib import Path
 from typing import Protocol, Sequence

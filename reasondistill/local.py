@@ -6,7 +6,7 @@
 __all__ = ['cache_folder', 'embedded_student', 'dtype_for', 'quiet', 'load', 'weights_hash', 'LocalLM']
 
 # %% ../nbs/04c_local.ipynb #000c5eee
-import hashlib, os, re, shutil, tempfile, warnings
+import hashlib, os, re, shutil, tempfile
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import metadata

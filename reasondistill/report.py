@@ -6,15 +6,13 @@
 __all__ = ['evaluation_sections', 'case', 'cases', 'versions', 'report_data', 'figures', 'render_report']
 
 # %% ../nbs/14a_report.ipynb #35102579
-import json
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from .answers import candidates
 from .eda import figure_html, funnel, subject_bars, training_curve
 from .evaluation import accuracy_table, compare, macro_f1
-from .problem import HardNegative, Outcome, Problem, Response, Transfer, messages
+from .problem import HardNegative, Outcome, Problem, Transfer, messages
 
 # %% ../nbs/14a_report.ipynb #64c26a2a
 _WAYS = dict(
