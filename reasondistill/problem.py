@@ -132,7 +132,7 @@ class Check(Record):
     ok:bool
     evidence:str = ''
 
-# %% ../nbs/00_problem.ipynb #8a59f81d
+# %% ../nbs/00_problem.ipynb #3da55c75
 Mode = Literal['intra-subject', 'cross-subject', 'cross-domain']
 
 class Transfer(Record):
@@ -148,6 +148,7 @@ class Transfer(Record):
     mapping:dict[str, str] # step of the chosen path -> step of the blueprint
     checks:tuple[Check, ...] = ()
     teacher:str = ''
+    meta:dict[str, Any] = Field(default_factory=dict) # how it came about: attempts, tokens, complaints
 
     @property
     def kept(self)->bool:
