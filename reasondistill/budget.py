@@ -36,14 +36,15 @@ class Price(Record):
         tokens = (usage.get('input', 0)-cached)*self.input+cached*(self.input if self.cached is None else self.cached)
         return (tokens+(usage.get('output', 0)+usage.get('thoughts', 0))*self.output)/1e6
 
-# %% ../nbs/03c_budget.ipynb #0dd03d63
+# %% ../nbs/03c_budget.ipynb #498d5a5d
 def prices(
     path:str|Path|None=None, # a table like the package's own; None: that one
 )->list[Price]:
     "All prices of the table"
     import yaml
     file = files('reasondistill')/'conf'/'prices.yaml' if path is None else Path(path)
-    try: rows = yaml.safe_load(file.read_text(encoding='utf-8'))
+    fast = getattr(yaml, 'CSafeLoader', yaml.SafeLoader) # every run reads the table
+    try: rows = yaml.load(file.read_text(encoding='utf-8'), Loader=fast)
     except (OSError, yaml.YAMLError) as e: raise UserError(f"{file}: the table of prices cannot be read ({e})") from e
     try: return [Price(**r) for r in rows or ()]
     except (TypeError, ValidationError) as e: raise UserError(f"{file}: not a table of prices: {str(e).splitlines()[0]} (see conf/prices.yaml of the package)") from e

@@ -108,7 +108,7 @@ def _hopeless(attempt, tried):
     kind = attempt.reply.failure
     return kind not in RETRYABLE or tried>=(PAID_ATTEMPTS if kind in ('malformed', 'empty') else ATTEMPTS) or (attempt.retry_after or 0)>LONGEST_WAIT
 
-# %% ../nbs/03d_online.ipynb #3f0529ed
+# %% ../nbs/03d_online.ipynb #cce2708e
 class _Run:
     "One list of requests on its way to `lm`"
     def __init__(self, lm, store, ledger, concurrency, timeout, deadline):
@@ -153,7 +153,7 @@ class _Run:
         self.ledger.settle(held, getattr(a.reply, 'usage', None), failure)
         self.places.saw(failure)
         if not failure: self.successes, self.lost = self.successes+1, 0
-        elif a.model_wide: self._close(failure, f'{a.reply.error} Every other request would fail alike.')
+        elif a.model_wide: self._close(failure, f'{a.reply.error.rstrip(".")}. Every other request would fail alike.')
         self.first.set()
         self.settled.set(); self.settled = asyncio.Event()
 

@@ -103,20 +103,25 @@ def _least_loaded(replicas, now):
     "The replica to ask next"
     return min(replicas, key=lambda r: (r.rests>now, r.flying, r.rests))
 
-# %% ../nbs/04b_openai.ipynb #13bfe6c7
+# %% ../nbs/04b_openai.ipynb #6f15cb63
 OPENAI = 'https://api.openai.com/v1'
 
-def _clients(urls, key, timeout):
-    "A replica for each address, for the running loop"
-    try: import aiohttp; from openai import AsyncOpenAI, DefaultAioHttpClient, Timeout
+def _certificates():
+    "What secure connections are checked against"
+    try: import aiohttp, openai; from httpx2 import create_ssl_context
     except ImportError as e: raise UserError(f"{e.name} is missing: pip install 'reasondistill[openai]'") from e
-    web = lambda: DefaultAioHttpClient(timeout=Timeout(timeout, connect=min(timeout, 10)), trust_env=bool(getproxies()))
+    return create_ssl_context(trust_env=bool(getproxies()))
+
+def _clients(urls, key, timeout, certificates):
+    "A replica for each address, for the running loop"
+    from openai import AsyncOpenAI, DefaultAioHttpClient, Timeout
+    web = lambda: DefaultAioHttpClient(timeout=Timeout(timeout, connect=min(timeout, 10)), trust_env=bool(getproxies()), verify=certificates)
     return [_Replica(AsyncOpenAI(base_url=u, api_key=key, max_retries=0, http_client=web(), timeout=timeout)) for u in urls]
 
 async def _close(replicas):
     for r in replicas: await r.client.close()
 
-# %% ../nbs/04b_openai.ipynb #758ce73b
+# %% ../nbs/04b_openai.ipynb #f4e1cf55
 class OpenAILM:
     "A model behind OpenAI's protocol, at one address or several"
     def __init__(self,
@@ -137,7 +142,8 @@ class OpenAILM:
         changed = [x for x in (variant, self.omit, self.extra) if x]
         self.fingerprint = f'openai:{model}' + (f':{content_id(variant, self.omit, self.extra)}' if changed else '')
         self.key, self.variable = None if key is None else secret(key), key_variable or ('OPENAI_API_KEY' if set(self.urls)=={OPENAI} else None)
-        self.clients = PerLoop(lambda: _clients(self.urls, self._key(), timeout), _close)
+        certificates = _certificates() # read once, which takes a while, for all addresses and loops
+        self.clients = PerLoop(lambda: _clients(self.urls, self._key(), timeout, certificates), _close)
 
     def _key(self): return 'none' if self.key is None and not self.variable else (self.key or api_key(self.variable)).get_secret_value()
     def body(self, request:Request)->dict[str, Any]: return chat_body(request, self.model, self.limit, self.omit, self.extra)
