@@ -103,7 +103,7 @@ async def _close(opened):
     await client.aio.aclose()
     await lines.close()
 
-# %% ../nbs/04a_gemini.ipynb #19928d24
+# %% ../nbs/04a_gemini.ipynb #1e29cdae
 class GeminiLM:
     "A Gemini model behind Google's API"
     def __init__(self,
@@ -121,8 +121,10 @@ class GeminiLM:
         self.model, self.name, self.settings = model, name or model, _settings(thinking_level, thinking_budget, safety, extra_body)
         self.fingerprint = f'gemini:{model}' + (f':{content_id(self.settings)}' if self.settings else '')
         self.key = None if key is None else secret(key)
-        self.clients = PerLoop(lambda: _open(self.key or api_key('GEMINI_API_KEY', 'GOOGLE_API_KEY'), base_url, api_version, timeout), _close)
+        self.clients = PerLoop(lambda: _open(self._key(), base_url, api_version, timeout), _close)
 
+    def _key(self): return self.key or api_key('GEMINI_API_KEY', 'GOOGLE_API_KEY')
+    def check_key(self): self._key() # before anything is sent: a `UserError` says what to set
     def body(self, request:Request)->dict[str, Any]: return gemini_body(request, self.settings)
 
     async def ask(self, request:Request)->Completion:

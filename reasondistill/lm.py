@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['bar', 'arun', 'run', 'ScriptedLM', 'answer_stop', 'sample', 'choose', 'LM', 'OnlineLM', 'Request', 'Completion',
-           'Choice', 'Scores', 'CallError', 'Store', 'Budget', 'Estimate', 'estimate']
+           'Choice', 'Scores', 'CallError', 'Store', 'Budget', 'Ledger', 'Estimate', 'estimate']
 
-# %% ../nbs/04_lm.ipynb #508a935e
+# %% ../nbs/04_lm.ipynb #4ed36e2d
 import asyncio, sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Sequence
+from importlib import import_module
+from typing import Any, Callable, Sequence
 
 from .answers import grade
 from .asking import LM, CallError, Choice, Completion, OnlineLM, Request, Scores, failed, request_key
@@ -20,7 +21,7 @@ from .online import ask_all
 from .problem import Problem, Record, Response, UserError, messages
 from .store import Store, entry, recall
 
-_all_ = ['LM', 'OnlineLM', 'Request', 'Completion', 'Choice', 'Scores', 'CallError', 'Store', 'Budget', 'Estimate', 'estimate'] # what a caller needs, from one door
+_all_ = ['LM', 'OnlineLM', 'Request', 'Completion', 'Choice', 'Scores', 'CallError', 'Store', 'Budget', 'Ledger', 'Estimate', 'estimate'] # what a caller needs, from one door
 
 # %% ../nbs/04_lm.ipynb #1398ce7f
 def bar(
@@ -32,14 +33,14 @@ def bar(
     from tqdm import tqdm
     return tqdm(total=total, initial=done, desc=label, disable=label is None, file=sys.stderr, unit='', dynamic_ncols=True, mininterval=.5)
 
-# %% ../nbs/04_lm.ipynb #fb129e4c
+# %% ../nbs/04_lm.ipynb #808752d7
 class _Job:
     "Requests to `lm`, with what is known of their replies"
     def __init__(self, lm, requests, store, progress, budget):
         self.lm, self.requests, self.store, self.progress = lm, list(requests), Store() if store is None else store, progress
         self.keys = [request_key(lm.fingerprint, r) for r in self.requests]
         self.out = recall(self.store, self.keys, self.requests)
-        self.ledger = Ledger(budget, getattr(lm, 'model', lm.name))
+        self.ledger = budget if isinstance(budget, Ledger) else Ledger(budget, getattr(lm, 'model', lm.name))
         for i in self.out: self.ledger.count(self.requests[i], self.out[i])
         if self.store.readonly and len(self.out)<len(self.requests):
             raise UserError(f"{self.store.path}: {len(self.requests)-len(self.out)} of {len(self.requests)} replies are not in this store, and it cannot be written: "
@@ -94,14 +95,24 @@ def _in_a_loop(main):
             if task: task['loop'].call_soon_threadsafe(task['it'].cancel)
             raise
 
-# %% ../nbs/04_lm.ipynb #d477eaaf
+# %% ../nbs/04_lm.ipynb #f3e39e89
+_ENGINES = {'ray':('reasondistill.scale_out', 'run_on_ray')}
+
+def _engine(name, budget, deadline):
+    "The function that runs requests on the engine `name`"
+    if name not in _ENGINES: raise UserError(f"engine={name!r}: choose one of {', '.join(_ENGINES)}, or None for this process")
+    if budget is not None or deadline is not None: raise UserError(f"engine={name!r}: caps and a deadline hold in one process only: leave budget and deadline out")
+    module, function = _ENGINES[name]
+    return getattr(import_module(module), function)
+
+# %% ../nbs/04_lm.ipynb #17446f79
 async def arun(
     lm:LM|OnlineLM,
     requests:Sequence[Record], # all `Request` or all `Choice`
     store:Store|None=None, # where replies are kept and looked up
     progress:str|None=None, # label of the progress line; None: no line
     concurrency:int=64, # requests on their way to an API at once, at most
-    budget:Budget|None=None, # caps; None: none
+    budget:Budget|Ledger|None=None, # caps; a `Ledger` holds them over several calls; None: no caps
     timeout:float=600., # seconds that one attempt may take
     deadline:float|None=None, # seconds for the whole run; what is not answered then is a failure; None: no limit
 )->list[Record]: # one `Completion` (or `Scores`) for each request, in order
@@ -112,16 +123,20 @@ async def arun(
     return await _run_online(job, concurrency, timeout, deadline)
 
 def run(
-    lm:LM|OnlineLM,
+    lm:LM|OnlineLM|Callable[[], Any], # with an `engine`: what makes the model on each worker
     requests:Sequence[Record], # all `Request` or all `Choice`
     store:Store|None=None, # where replies are kept and looked up
     progress:str|None=None, # label of the progress line; None: no line
     concurrency:int=64, # requests on their way to an API at once, at most
-    budget:Budget|None=None, # caps; None: none
+    budget:Budget|Ledger|None=None, # caps; a `Ledger` holds them over several calls; None: no caps
     timeout:float=600., # seconds that one attempt may take
     deadline:float|None=None, # seconds for the whole run; what is not answered then is a failure; None: no limit
+    engine:str|None=None, # 'ray': on the machines of a cluster; None: here
+    **settings, # of the engine: `workers`, `folder`, `chunk`, `needs`, ...
 )->list[Record]: # one `Completion` (or `Scores`) for each request, in order
     "Have `lm` answer all `requests`; what the `store` knows already is not asked again"
+    if engine is not None: return _engine(engine, budget, deadline)(lm, requests, store, progress=progress, concurrency=concurrency, timeout=timeout, **settings)
+    if settings: raise TypeError(f"{', '.join(settings)}: only an engine takes this")
     job = _Job(lm, requests, store, progress, budget)
     if len(job.out)==len(job.requests): return job.replies()
     if not hasattr(lm, 'ask'): return _run_batches(job)

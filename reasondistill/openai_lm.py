@@ -121,7 +121,7 @@ def _clients(urls, key, timeout, certificates):
 async def _close(replicas):
     for r in replicas: await r.client.close()
 
-# %% ../nbs/04b_openai.ipynb #f4e1cf55
+# %% ../nbs/04b_openai.ipynb #af545fc1
 class OpenAILM:
     "A model behind OpenAI's protocol, at one address or several"
     def __init__(self,
@@ -146,6 +146,7 @@ class OpenAILM:
         self.clients = PerLoop(lambda: _clients(self.urls, self._key(), timeout, certificates), _close)
 
     def _key(self): return 'none' if self.key is None and not self.variable else (self.key or api_key(self.variable)).get_secret_value()
+    def check_key(self): self._key() # before anything is sent: a `UserError` says what to set
     def body(self, request:Request)->dict[str, Any]: return chat_body(request, self.model, self.limit, self.omit, self.extra)
 
     async def ask(self, request:Request)->Completion:
