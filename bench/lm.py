@@ -1,6 +1,8 @@
 """How fast a thousand requests go through `run`, what faults cost, and what stored replies cost.
 
-    python bench/lm.py [--repeat 3]
+    python bench/lm.py [--repeat 3] [--curator PYTHON]
+
+PYTHON: an interpreter that has bespokelabs-curator, whose pins clash with ours, so that it wants an environment of its own.
 
 All servers are tools/faulty_server.py in a process of its own on this machine; everything it says is synthetic. The requests go through the
 real openai SDK, with the store on a disk. Beside it runs a bare script: AsyncOpenAI and a semaphore, no store, no retries of its own.
@@ -65,6 +67,23 @@ def bare(url, store):
     return out | dict(process_cpu_s=cpu())
 
 
+def curator(url, folder):
+    "A whole process: the same requests through curator, with its cache on and its limits out of the way"
+    os.environ.update(CURATOR_CACHE_DIR=folder, CURATOR_DISABLE_RICH_DISPLAY='1', TELEMETRY_ENABLED='0', OPENAI_API_KEY='synthetic', HF_HUB_OFFLINE='1')
+    from importlib.util import find_spec
+    # curator counts tokens with a table that tiktoken would fetch; litellm, which curator needs, carries it
+    if found := find_spec('litellm'): os.environ.setdefault('TIKTOKEN_CACHE_DIR', str(Path(found.origin).parent/'litellm_core_utils'/'tokenizers'))
+    from bespokelabs import curator
+    class Asker(curator.LLM):
+        def prompt(self, row): return row['prompt']
+        def parse(self, row, reply): return dict(reply=reply)
+    limits = dict(max_requests_per_minute=10**7, max_tokens_per_minute=10**9, max_concurrent_requests=CONCURRENCY)
+    lm = Asker(model_name='synthetic', backend='openai', backend_params=dict(base_url=f'{url}/v1', api_key='synthetic', **limits), generation_params=dict(max_tokens=256, temperature=0))
+    start, used = time.perf_counter(), cpu()
+    made = lm([dict(prompt=f'{i}. {PROMPT}') for i in range(N)])
+    return dict(call_s=time.perf_counter()-start, cpu_s=cpu()-used, process_cpu_s=cpu(), ok=len(getattr(made, 'dataset', made)))
+
+
 def look_up(url, store):
     "Open a store and look up 10,000 replies in it"
     from reasondistill.lm import Request, Store, request_key
@@ -91,10 +110,10 @@ def fill(path, n):
     store.close()
 
 
-def process(side, *args):
+def process(side, *args, python=sys.executable):
     "Run a side as a process of its own; what it printed, and its seconds from start to end"
     start = time.perf_counter()
-    p = subprocess.run([sys.executable, __file__, side, *map(str, args)], capture_output=True, text=True)
+    p = subprocess.run([python, __file__, side, *map(str, args)], capture_output=True, text=True)
     took = time.perf_counter()-start
     if p.returncode: sys.exit(f'{side}: {p.stderr[-2000:]}')
     return json.loads(p.stdout.splitlines()[-1]) | dict(process_s=took)
@@ -107,7 +126,9 @@ def load(): return os.getloadavg()[0]
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--repeat', type=int, default=3)
-    repeat = p.parse_args().repeat
+    p.add_argument('--curator', metavar='PYTHON', default=None)
+    args = p.parse_args()
+    repeat, pythons = args.repeat, dict(curator=args.curator or sys.executable)
     sys.path.insert(0, str(HERE.parent/'tools'))
     import faulty_server
     try: import reasondistill.openai_lm, openai
@@ -115,13 +136,15 @@ def main():
     folder = tempfile.TemporaryDirectory(); top = Path(folder.name)
     print(f'{N} requests, {LATENCY} s latency, concurrency {CONCURRENCY}: ideal {IDEAL:.3f} s; load of the machine at the start {load():.2f}', flush=True)
     sides = dict(ours=[], bare=[])
+    if subprocess.run([pythons['curator'], '-c', 'import bespokelabs.curator'], capture_output=True).returncode: print('curator is not installed: name an interpreter that has it with --curator')
+    else: sides['curator'] = []
     with faulty_server.start(latency=LATENCY) as server:
         for i in range(repeat):
             for side in sides:
                 server.reset()
-                sides[side].append(r := process(side, server.url, top/f'{i}.sqlite'))
+                sides[side].append(r := process(side, server.url, top/(f'curator-{i}' if side == 'curator' else f'{i}.sqlite'), python=pythons.get(side, sys.executable)))
                 assert r['ok'] == N == server.stats()['arrivals'], r
-                print(f"{side:5s} call {r['call_s']:.2f} s (CPU {r['cpu_s']:.2f} s), whole process {r['process_s']:.2f} s (CPU {r['process_cpu_s']:.2f} s)", flush=True)
+                print(f"{side:7s} call {r['call_s']:.2f} s (CPU {r['cpu_s']:.2f} s), whole process {r['process_s']:.2f} s (CPU {r['process_cpu_s']:.2f} s)", flush=True)
         server.reset()
         cached = [process('ours', server.url, top/'0.sqlite') for _ in range(repeat)]
         assert server.stats()['arrivals'] == 0
@@ -136,11 +159,12 @@ def main():
     store = dict(seconds=round(large['seconds'], 2), mib=round(large['mib'], 1), mib_of_10000=round(small['mib'], 1), file_mib=round((top/'100000.sqlite').stat().st_size/2**20))
     print(f"100,000 stored replies ({store['file_mib']} MiB): open and look up 10,000 in {store['seconds']} s, {store['mib']} MiB; in a store of 10,000: {small['seconds']:.2f} s, {store['mib_of_10000']} MiB")
     print(f'load of the machine at the end {load():.2f}')
+    ratio = lambda peer: round(best(sides['ours'], 'process_s')/best(sides[peer], 'process_s'), 3) if sides.get(peer) else None
     print(json.dumps(dict(ideal_ratio=round(best(sides['ours'], 'call_s')/IDEAL, 3), cpu_s=round(best(sides['ours'], 'cpu_s'), 2),
-        bare_sdk_ratio=round(best(sides['ours'], 'process_s')/best(sides['bare'], 'process_s'), 3), curator_ratio=None, cached_s=round(best(cached, 'call_s'), 3),
+        bare_sdk_ratio=ratio('bare'), curator_ratio=ratio('curator'), cached_s=round(best(cached, 'call_s'), 3),
         faults=faults, store=store, load=round(load(), 2))))
 
 
 if __name__ == '__main__':
-    if len(sys.argv) > 1 and not sys.argv[1].startswith('-'): print(json.dumps(dict(ours=ours, bare=bare, faulty=faulty, look_up=look_up)[sys.argv[1]](*sys.argv[2:])))
+    if len(sys.argv) > 1 and not sys.argv[1].startswith('-'): print(json.dumps(dict(ours=ours, bare=bare, curator=curator, faulty=faulty, look_up=look_up)[sys.argv[1]](*sys.argv[2:])))
     else: main()

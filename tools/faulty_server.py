@@ -128,6 +128,7 @@ class Server:
 
     async def openai_chat(self, request):
         body = await request.json()
+        if not body.get('messages'): return OpenAI.error(400, 'Synthetic: messages must not be empty.') # some clients send this first, to read the headers
         return await self.serve(request, OpenAI, _bearer(request), body.get('model', ''), body, _content(body['messages'][-1].get('content')))
 
     # the Gemini protocol
