@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Paths', 'with_final', 'mined_pairs', 'diagonals', 'crossed_pairs', 'transferred_pairs', 'confesses', 'degraded_pairs',
-           'judged_pairs', 'trace', 'quotas', 'mix', 'distinct_pairs', 'siblings', 'Split', 'split_pairs', 'straddling',
-           'shortcut_accuracy', 'lint', 'export']
+           'judged_pairs', 'trace', 'quotas', 'mix', 'distinct_pairs', 'siblings', 'stratified', 'Split', 'split_pairs',
+           'straddling', 'shortcut_accuracy', 'lint', 'export']
 
 # %% ../nbs/08_preference.ipynb #0ed76618
 import json, random, re
@@ -246,33 +246,46 @@ def siblings(
     return connected_components(graph, directed=False)[1][:n].tolist()
 
 # %% ../nbs/08_preference.ipynb #511d4704
+def stratified(
+    counts, # array, families × subjects: how many pairs
+    want, # array, as long as a row of `counts`: how many pairs of each subject
+    order:Sequence[int], # families, in the order in which they are tried
+)->set[int]: # families, so that no single change of side would come closer
+    "Which rows of `counts` together come close to `want`"
+    have, inside, moved = counts[0]*0, set(), True
+    miss = lambda h: ((h-want)**2).sum()
+    while moved:
+        moved = False
+        for i in order:
+            after = have-counts[i] if i in inside else have+counts[i]
+            if miss(after)<miss(have): have, inside, moved = after, inside ^ {i}, True
+    return inside
+
+# %% ../nbs/08_preference.ipynb #11550e3d
 class Split(NamedTuple):
     "Pairs to train on and pairs to watch"
     train:list[Pair]
     validation:list[Pair]
 
-def _miss(counts, want):
-    "Squared distance of `counts` by subject, and of their sum, from what is wanted"
-    return sum((counts[s]-w)**2 for s,w in want.items()) + (sum(counts.values())-sum(want.values()))**2
-
-# %% ../nbs/08_preference.ipynb #ec658020
 def split_pairs(
     pairs:list[Pair],
     validation:float=.1, # share of the pairs, in [0, 1); siblings stay together, so it is met as nearly as they allow
     seed:int=0,
 )->Split: # both in the order of `pairs`
     "`pairs` in two parts, stratified by subject, no siblings on both sides"
+    import numpy as np
     if not 0<=validation<1: raise UserError(f"validation {validation}: a share of at least 0 and below 1")
-    families, have = defaultdict(list), Counter()
-    for p,f in zip(pairs, siblings(pairs)): families[f].append(p)
-    order = sorted(families.values(), key=lambda ps: min(p.id for p in ps))
-    if validation and len(order)<2: raise UserError("all pairs are siblings: they cannot be split, take more seed problems or validation=0")
-    random.Random(seed).shuffle(order)
-    want, taken = {s: n*validation for s,n in Counter(p.subject for p in pairs).items()}, set()
-    for family in order:
-        more = have+Counter(p.subject for p in family)
-        if _miss(more, want)<_miss(have, want): have, taken = more, taken | {p.id for p in family}
-    if validation and not taken: taken = {p.id for p in min(order, key=len)} # too few for the share: one family all the same
+    grouped = defaultdict(list)
+    for p,f in zip(pairs, siblings(pairs)): grouped[f].append(p)
+    if not pairs: return Split([], [])
+    if validation and len(grouped)<2: raise UserError("all pairs are siblings: they cannot be split, take more seed problems or validation=0")
+    groups, subjects = sorted(grouped.values(), key=lambda ps: min(p.id for p in ps)), sorted({p.subject for p in pairs})
+    order = random.Random(seed).sample(range(len(groups)), len(groups))
+    counts = np.array([[sum(p.subject==s for p in g) for s in subjects] for g in groups])
+    want = quotas(round(len(pairs)*validation), dict(zip(subjects, counts.sum(0).tolist())))
+    inside = stratified(counts, np.array(list(want.values())), order)
+    if validation and not inside: inside = {min(order, key=lambda i: len(groups[i]))} # too few for the share: one family all the same
+    taken = {p.id for i in inside for p in groups[i]}
     return Split([p for p in pairs if p.id not in taken], [p for p in pairs if p.id in taken])
 
 # %% ../nbs/08_preference.ipynb #d6331d25
