@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Score', 'MEASURES', 'BALANCED', 'prefers', 'one_sided', 'headings', 'markup', 'thinks', 'last_answer', 'hedges',
            'korean', 'Measure', 'shares', 'learned', 'first_words', 'options', 'commonest_gold', 'shortcut_accuracy',
-           'shortcut_chance', 'telling_ngrams', 'share_interval', 'lint', 'Rebalanced', 'rebalance']
+           'shortcut_chance', 'telling_ngrams', 'share_interval', 'lint', 'lint_strategies', 'Rebalanced', 'rebalance']
 
 # %% ../nbs/08a_linter.ipynb #5338b32b
 import random, re
@@ -250,6 +250,16 @@ def lint(
         ends = (None, None) if value is None else share_interval(value, n)
         rows.append((name, value, *ends, low, high, n, '' if value is None or low<=value<=high else remedy))
     return pd.DataFrame(rows, columns=['measure', 'value', 'from', 'to', 'low', 'high', 'families', 'warning']).set_index('measure')
+
+# %% ../nbs/08a_linter.ipynb #edb6c578
+def lint_strategies(
+    pairs:Sequence[Pair],
+): # DataFrame: measure × strategy, and all together
+    "The value of every measure for the `pairs` of each strategy, and for all"
+    import pandas as pd
+    if not pairs: raise UserError("no pairs to lint: none were made, see the funnel for the reasons")
+    groups = {s: [p for p in pairs if p.strategy==s] for s in dict.fromkeys(p.strategy for p in pairs)}
+    return pd.DataFrame({s: lint(ps).value for s,ps in (groups | {'all': list(pairs)}).items()})
 
 # %% ../nbs/08a_linter.ipynb #b1090fb2
 def _sorts(pairs, bounds):
