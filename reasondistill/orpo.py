@@ -303,7 +303,6 @@ def orpo_trainer()->type: # a subclass of transformers.Trainer
             if not shared: transformers.logging.get_logger(__name__).warning(f"{type(model).__name__}: attention cannot share prompts, using whole sequences")
             join = lambda items: collate([r for rows in items for r in rows], pad_id, nll_on, shared)
             super().__init__(model=model, args=args, train_dataset=batches, data_collator=join, **kw)
-            if args.world_size>1: raise UserError(f"{args.world_size} processes: ORPO trains in one process; start it without a launcher")
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             with self.accelerator.autocast(): loss, metrics = orpo_step(self.accelerator.unwrap_model(model), inputs, self.beta)
