@@ -19,14 +19,14 @@ from .linter import lint
 from .preference import Split, siblings
 from .problem import Pair, UserError, content_id, write_records, write_text
 
-# %% ../nbs/08b_exports.ipynb #c0c34ad3
+# %% ../nbs/08b_exports.ipynb #64eaf9c5
 class Spoken(NamedTuple):
     "The two parts of a reply of a model that thinks"
     thought:str # '' if there is none
     said:str
 
 def parts(
-    text:str, # a reply; the opening tag may be missing, as it stands in the prompt of some models, and so may the closing one of a reply that was cut off
+    text:str, # a reply; the opening tag may stand in the prompt instead, and the closing one is missing where a reply was cut off
 )->Spoken:
     "What stands inside the thinking block of `text`, and what after it"
     before, close, after = text.rpartition('</think>')
@@ -47,7 +47,7 @@ def framed(
     if not said or frame=='thought' and not thought: return ''
     return {'none': '', 'empty': EMPTY, 'thought': f'<think>\n{thought}\n</think>\n\n'}[frame] + said
 
-# %% ../nbs/08b_exports.ipynb #c6255378
+# %% ../nbs/08b_exports.ipynb #a9d838dd
 def same_frame(
     pair:Pair,
     frame:Frame='none',
@@ -56,11 +56,13 @@ def same_frame(
     if frame not in ('none', 'empty', 'thought'): raise UserError(f"frame {frame!r}: choose none, empty or thought")
     both = dict(chosen=framed(pair.chosen, frame), rejected=framed(pair.rejected, frame))
     if missing := [side for side,text in both.items() if not text]:
-        raise UserError(f"pair {pair.id}: the {missing[0]} reply has no {'thought' if frame=='thought' else 'text after its thinking'}: drop the pair or choose another frame")
+        what = 'thought' if frame=='thought' else 'text after its thinking'
+        raise UserError(f"pair {pair.id}: the {missing[0]} reply has no {what}: drop the pair or choose another frame")
     if both==dict(chosen=pair.chosen, rejected=pair.rejected): return pair
-    return pair.model_copy(update=both | dict(id=content_id(pair.prompt, *both.values(), pair.strategy), provenance=pair.provenance | dict(unframed=pair.id)))
+    id, origin = content_id(pair.prompt, *both.values(), pair.strategy), pair.provenance | dict(unframed=pair.id)
+    return pair.model_copy(update=both | dict(id=id, provenance=origin))
 
-# %% ../nbs/08b_exports.ipynb #129cf380
+# %% ../nbs/08b_exports.ipynb #59dfb8b8
 def _reply(text): return [dict(role='assistant', content=text)]
 
 def trl_row(
@@ -69,7 +71,8 @@ def trl_row(
 )->dict[str, Any]:
     "Message lists for TRL's preference trainers, thinking switched off in the template unless it is framed"
     p = same_frame(pair, 'thought' if frame=='thought' else 'none')
-    return dict(prompt=list(p.prompt), chosen=_reply(p.chosen), rejected=_reply(p.rejected), chat_template_kwargs=dict(enable_thinking=frame=='thought'))
+    switch = dict(enable_thinking=frame=='thought')
+    return dict(prompt=list(p.prompt), chosen=_reply(p.chosen), rejected=_reply(p.rejected), chat_template_kwargs=switch)
 
 # %% ../nbs/08b_exports.ipynb #fe9c38f8
 def text_row(
@@ -91,14 +94,16 @@ def rendered_row(
     prompt = tokenizer.apply_chat_template(list(p.prompt), tokenize=False, add_generation_prompt=True, **off)
     return dict(prompt=prompt, chosen=p.chosen, rejected=p.rejected)
 
-# %% ../nbs/08b_exports.ipynb #7b025c9d
+# %% ../nbs/08b_exports.ipynb #0bdc8019
 _SHAREGPT = dict(user='human', assistant='gpt')
 
 def _turns(pair):
     "The system prompt of `pair`, and its other messages"
     first, *rest = pair.prompt
     system, turns = (first['content'], rest) if first['role']=='system' else ('', list(pair.prompt))
-    if odd := {m['role'] for m in turns}-set(_SHAREGPT): raise UserError(f"pair {pair.id}: role {sorted(odd)[0]!r} has no place in this format: use trl")
+    roles = [m['role'] for m in turns]
+    if roles!=['user', *['assistant', 'user']*(len(turns)//2)]:
+        raise UserError(f"pair {pair.id}: turns {', '.join(roles)}: in this format user and assistant take turns and the user is last, use trl")
     return system, turns
 
 def llama_factory_row(
@@ -109,9 +114,10 @@ def llama_factory_row(
     p = same_frame(pair, frame)
     system, turns = _turns(p)
     say = lambda role, text: {'from': _SHAREGPT[role], 'value': text}
-    return dict(conversations=[say(m['role'], m['content']) for m in turns], system=system, chosen=say('assistant', p.chosen), rejected=say('assistant', p.rejected))
+    chosen, rejected = (say('assistant', t) for t in (p.chosen, p.rejected))
+    return dict(conversations=[say(m['role'], m['content']) for m in turns], system=system, chosen=chosen, rejected=rejected)
 
-# %% ../nbs/08b_exports.ipynb #62d5b941
+# %% ../nbs/08b_exports.ipynb #3c30c986
 def export_llama_factory(
     pairs:Sequence[Pair],
     folder:str|Path, # LLaMA-Factory's `dataset_dir`
@@ -123,11 +129,12 @@ def export_llama_factory(
     try: known = json.loads(index.read_text(encoding='utf-8')) if index.exists() else {}
     except ValueError as e: raise UserError(f"{index}: is not JSON ({e}): mend it, or choose another folder") from e
     path = write_text(Path(folder)/f'{name}.json', json.dumps([llama_factory_row(p, frame) for p in pairs], ensure_ascii=False, indent=1))
-    entry = dict(file_name=path.name, formatting='sharegpt', ranking=True, columns=dict(messages='conversations', system='system', chosen='chosen', rejected='rejected'))
+    columns = dict(messages='conversations', system='system', chosen='chosen', rejected='rejected')
+    entry = dict(file_name=path.name, formatting='sharegpt', ranking=True, columns=columns)
     write_text(index, json.dumps(known | {name: entry}, ensure_ascii=False, indent=1))
     return path
 
-# %% ../nbs/08b_exports.ipynb #9ff6fd97
+# %% ../nbs/08b_exports.ipynb #4bded230
 def axolotl_row(
     pair:Pair,
     frame:Frame='none',
@@ -143,22 +150,24 @@ def axolotl_orpo_row(
     "A row for axolotl's `chat_template.argilla`, for ORPO"
     p = same_frame(pair, frame)
     system, turns = _turns(p)
-    return dict(system=system, chosen=[*turns, *_reply(p.chosen)], rejected=[*turns, *_reply(p.rejected)])
+    question = turns[0]['content'] if len(turns)==1 else ''
+    return dict(system=system, prompt=question, chosen=[*turns, *_reply(p.chosen)], rejected=[*turns, *_reply(p.rejected)])
 
-# %% ../nbs/08b_exports.ipynb #0f718e6f
+# %% ../nbs/08b_exports.ipynb #a3632a30
 def axolotl_config(
     path:str|Path, # the exported file
     method:Literal['dpo', 'ipo', 'orpo']='orpo',
 )->dict[str, Any]: # to be merged into a configuration, as YAML
     "The settings by which axolotl reads the exported `path`"
-    local = dict(path=str(path), ds_type='json', split='train')
-    if method=='orpo': return dict(rl='orpo', remove_unused_columns=False, datasets=[local | dict(type='chat_template.argilla')])
-    fields = dict(field_messages='messages', field_chosen='chosen', field_rejected='rejected', message_property_mappings=dict(role='role', content='content'),
-                  roles=dict(user=['user'], assistant=['assistant'], system=['system']))
-    return dict(rl=method, datasets=[local | dict(type='chat_template.default') | fields])
+    local, method_of = dict(path=str(path), ds_type='json', split='train'), dict(rl=method, chat_template='tokenizer_default')
+    if method=='orpo': return method_of | dict(remove_unused_columns=False, datasets=[local | dict(type='chat_template.argilla')])
+    roles = dict(message_property_mappings=dict(role='role', content='content'), roles={r: [r] for r in ('user', 'assistant', 'system')})
+    fields = dict(field_messages='messages', field_chosen='chosen', field_rejected='rejected')
+    return method_of | dict(datasets=[local | dict(type='chat_template.default') | fields | roles])
 
-# %% ../nbs/08b_exports.ipynb #977c028b
-FORMATS:dict[str, Callable[..., dict]] = dict(trl=trl_row, text=text_row, llama_factory=llama_factory_row, axolotl=axolotl_row, axolotl_orpo=axolotl_orpo_row)
+# %% ../nbs/08b_exports.ipynb #3cfdc699
+FORMATS:dict[str, Callable[..., dict]] = dict(trl=trl_row, text=text_row, llama_factory=llama_factory_row, axolotl=axolotl_row,
+                                              axolotl_orpo=axolotl_orpo_row)
 
 def export(
     pairs:Sequence[Pair],
@@ -173,7 +182,7 @@ def export(
     if Path(path).suffix=='.json': return write_text(path, json.dumps(rows, ensure_ascii=False, indent=1))
     return write_text(path, ''.join(json.dumps(r, ensure_ascii=False)+'\n' for r in rows))
 
-# %% ../nbs/08b_exports.ipynb #b7c7b189
+# %% ../nbs/08b_exports.ipynb #dc030788
 def hub_row(
     pair:Pair,
     keys:Sequence[str], # of the provenance, the same for all rows
@@ -190,24 +199,28 @@ def dataset_of(
     from datasets import Dataset, DatasetDict, Features, List, Value
     keys = sorted({k for part in split for p in part for k in p.provenance})
     text, turns = Value('string'), List(dict(role=Value('string'), content=Value('string')))
-    features = Features(id=text, prompt=turns, chosen=turns, rejected=turns, gold=text, subject=text, strategy=text, provenance={k: text for k in keys})
-    return DatasetDict({name: Dataset.from_list([hub_row(p, keys) for p in part], features=features) for name,part in split._asdict().items() if part})
+    texts, lists = dict.fromkeys(('id', 'gold', 'subject', 'strategy'), text), dict.fromkeys(('prompt', 'chosen', 'rejected'), turns)
+    features = Features(texts | lists | dict(provenance={k: text for k in keys}))
+    make = lambda part: Dataset.from_list([hub_row(p, keys) for p in part], features=features)
+    return DatasetDict({name: make(part) for name,part in split._asdict().items() if part})
 
 # %% ../nbs/08b_exports.ipynb #771ba89b
 def pair_of(
     row:Mapping[str, Any], # of the dataset
 )->Pair:
     "The pair that a `row` of the dataset holds"
-    return Pair(id=row['id'], prompt=tuple(row['prompt']), chosen=row['chosen'][-1]['content'], rejected=row['rejected'][-1]['content'], gold=row['gold'],
-                subject=row['subject'], strategy=row['strategy'], provenance={k:v for k,v in row['provenance'].items() if v is not None})
+    same = {k: row[k] for k in ('id', 'gold', 'subject', 'strategy')}
+    replies = {side: row[side][-1]['content'] for side in ('chosen', 'rejected')}
+    return Pair(**same, **replies, prompt=tuple(row['prompt']), provenance={k:v for k,v in row['provenance'].items() if v is not None})
 
-# %% ../nbs/08b_exports.ipynb #4561f7db
+# %% ../nbs/08b_exports.ipynb #9d1fd71b
 def _known(pairs, *keys): return sorted({p.provenance[k] for p in pairs for k in keys if k in p.provenance})
 
 def _prompts(pairs):
     "Name and hash of every prompt template that the provenance of `pairs` mentions"
-    of = {(f"solve ({p.provenance.get('lang', '?')})", p.provenance['prompt']) for p in pairs if 'prompt' in p.provenance}
-    return sorted(of | {(f"{k.removesuffix('_prompt')} ({p.provenance.get('lang', '?')})", v) for p in pairs for k,v in p.provenance.items() if k.endswith('_prompt')})
+    name = lambda k: 'solve' if k=='prompt' else k.removesuffix('_prompt')
+    hashes = [(name(k), p.provenance.get('lang', '?'), v) for p in pairs for k,v in p.provenance.items() if k=='prompt' or k.endswith('_prompt')]
+    return [(f'{k} ({lang})', v) for k,lang,v in sorted(set(hashes))]
 
 def card_facts(
     split:Split,
@@ -215,7 +228,8 @@ def card_facts(
     "What can be counted in the pairs of `split`"
     everything, parts = [*split.train, *split.validation], {k: v for k,v in split._asdict().items() if v}
     subjects = {s or 'none': {k: sum(p.subject==s for p in ps) for k,ps in parts.items()} for s in sorted({p.subject for p in everything})}
-    return dict(pairs=len(everything), splits=[dict(split=k, pairs=len(ps), families=len(set(siblings(ps)))) for k,ps in parts.items()], subjects=subjects,
+    splits = [dict(split=k, pairs=len(ps), families=len(set(siblings(ps)))) for k,ps in parts.items()]
+    return dict(pairs=len(everything), splits=splits, subjects=subjects,
                 strategies=dict(Counter(p.strategy for p in everything).most_common()), teachers=_known(everything, 'teacher'),
                 students=_known(everything, 'student', 'degraded_by', 'other'), prompts=_prompts(everything), languages=_known(everything, 'lang'))
 
@@ -231,11 +245,14 @@ def card_header(
     from huggingface_hub import DatasetCardData
     size = next((s for s,top in _SIZES if facts['pairs']<top), '1M<n<10M')
     files = [dict(split=s['split'], path=f"data/{s['split']}-*") for s in facts['splits']]
-    data = DatasetCardData(pretty_name=name, license=licence, language=facts['languages'], size_categories=[size], task_categories=['text-generation'],
-                           tags=['preference', 'dpo', 'orpo', 'reasoning', 'synthetic'], configs=[dict(config_name='default', data_files=files)])
+    data = DatasetCardData(pretty_name=name, license=licence, language=facts['languages'], size_categories=[size],
+                           task_categories=['text-generation'], tags=['preference', 'dpo', 'orpo', 'reasoning', 'synthetic'],
+                           configs=[dict(config_name='default', data_files=files)])
     return data.to_yaml().strip()
 
-# %% ../nbs/08b_exports.ipynb #8222dd6d
+# %% ../nbs/08b_exports.ipynb #a00276c1
+_HOME = 'https://github.com/reasondistill/reasondistill'
+
 def _cell(text): return re.sub(r'\s+', ' ', str(text)).replace('|', r'\|') # a table cell cannot hold a line break or a bar
 
 def _lint_rows(pairs):
@@ -243,7 +260,7 @@ def _lint_rows(pairs):
     table = lint(pairs).reset_index().astype(object)
     return table.where(table.notna(), None).to_dict('records')
 
-# %% ../nbs/08b_exports.ipynb #256a0e18
+# %% ../nbs/08b_exports.ipynb #b1105e5e
 def dataset_card(
     split:Split,
     name:str, # a title
@@ -260,8 +277,9 @@ def dataset_card(
     env = Environment(loader=PackageLoader('reasondistill', 'templates'), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters['cell'] = _cell
     facts = card_facts(split)
-    return env.get_template('dataset_card.md.jinja').render(header=card_header(facts, name, licence), f=facts, name=name, licence=licence, sources=sources, note=note,
-        repo=repo, funnel=funnel, decontamination=decontamination, lint=_lint_rows([*split.train, *split.validation]), home='https://github.com/reasondistill/reasondistill')+'\n'
+    told = dict(name=name, licence=licence, sources=sources, note=note, repo=repo, funnel=funnel, decontamination=decontamination, home=_HOME)
+    lint_rows = _lint_rows([*split.train, *split.validation])
+    return env.get_template('dataset_card.md.jinja').render(told, header=card_header(facts, name, licence), f=facts, lint=lint_rows)+'\n'
 
 # %% ../nbs/08b_exports.ipynb #a88e9f12
 @contextmanager

@@ -60,9 +60,9 @@ def last_answer(
     m = re.match(r'(?:Answer|정답)\s*:\s*(.*)', (text.strip().splitlines() or [''])[-1])
     return m and m[1].strip()
 
-# %% ../nbs/08a_linter.ipynb #18cc6e53
-_HEDGE = re.compile(r"(?i)\b(?:maybe|perhaps|probably|possibly|wait|hmm+|i (?:think|guess|believe)|not (?:sure|certain)|i am unsure|seems?|might be|on purpose|"
-                    r"deliberately|intentionally|(?:this|which) is (?:wrong|incorrect))\b"
+# %% ../nbs/08a_linter.ipynb #5e8540d5
+_HEDGE = re.compile(r"(?i)\b(?:maybe|perhaps|probably|possibly|wait|hmm+|i (?:think|guess|believe)|not (?:sure|certain)|unsure|seems?|might be|"
+                    r"on purpose|deliberately|intentionally|(?:this|which) is (?:wrong|incorrect))\b"
                     r"|아마|글쎄|잘 모르|모르겠|확실(?:하지|치) 않|것 같|듯하|듯싶|추측|일부러|고의로|오답")
 
 def hedges(
@@ -83,7 +83,7 @@ def _other_language(pair):
     "1 if a reply is in another language than the prompt"
     return float(any(korean(t)!=(pair.provenance.get('lang')=='ko') for t in (pair.chosen, pair.rejected) if any(c.isalpha() for c in t)))
 
-# %% ../nbs/08a_linter.ipynb #0cc473a2
+# %% ../nbs/08a_linter.ipynb #28d6440e
 class Measure(NamedTuple):
     "A lazy rule, the range that its mean may lie in, and what to do where it does not"
     score:Score
@@ -93,12 +93,15 @@ class Measure(NamedTuple):
 
 MEASURES = {
     'chosen is longer': Measure(prefers(len), .3, .7, 'length alone tells the sides apart: ask for replies of like length, or rebalance'),
-    'chosen has more lines': Measure(prefers(lambda t: t.strip().count('\n')), .3, .7, 'the number of lines tells the sides apart: ask for one form, or rebalance'),
-    'chosen has more headings': Measure(prefers(headings), .35, .65, 'headings tell the sides apart: write both sides with one prompt, or strip them'),
+    'chosen has more lines': Measure(prefers(lambda t: t.strip().count('\n')), .3, .7,
+        'the number of lines tells the sides apart: ask for one form, or rebalance'),
+    'chosen has more headings': Measure(prefers(headings), .35, .65,
+        'headings tell the sides apart: write both sides with one prompt, or strip them'),
     'chosen has more markup': Measure(prefers(markup), .3, .7, 'markup tells the sides apart: write both sides with one prompt, or strip it'),
     'chosen hedges more': Measure(prefers(hedges), .35, .65, 'words of doubt tell the sides apart: take failed paths that are sure of themselves'),
     'thinking on one side only': Measure(one_sided(thinks), 0, .05, 'a thinking block on one side only: give both sides the same frame'),
-    'final line on one side only': Measure(one_sided(lambda t: last_answer(t) is not None), 0, .05, 'the last line tells the sides apart: normalise it, or use readable failures only'),
+    'final line on one side only': Measure(one_sided(lambda t: last_answer(t) is not None), 0, .05,
+        'the last line tells the sides apart: normalise it, or use readable failures only'),
     'language differs from the prompt': Measure(_other_language, 0, .02, 'some replies are in another language than their prompt')}
 
 # %% ../nbs/08a_linter.ipynb #041cde15
@@ -145,7 +148,7 @@ def commonest_gold(
     golds = Counter(p.gold for p in pairs if p.provenance.get('kind')=='choice')
     return max(golds.values())/golds.total() if golds else None
 
-# %% ../nbs/08a_linter.ipynb #28e6924e
+# %% ../nbs/08a_linter.ipynb #bdcc28c5
 def _differences(pairs, words_only=False):
     "Chosen minus rejected n-gram weights of `pairs`, one row a pair, and the n-grams"
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -159,7 +162,8 @@ def _fitted(x, sign):
     "A logistic regression that says for rows of `x` whether `sign` is positive; without intercept, so that both orders are treated alike"
     from scipy.sparse import vstack
     from sklearn.linear_model import LogisticRegression
-    return LogisticRegression(fit_intercept=False, max_iter=1000).fit(vstack([x.multiply(sign[:, None]), x.multiply(-sign[:, None])]).tocsr(), [1]*len(sign)+[0]*len(sign))
+    both = vstack([x.multiply(sign[:, None]), x.multiply(-sign[:, None])]).tocsr()
+    return LogisticRegression(fit_intercept=False, max_iter=1000).fit(both, [1]*len(sign)+[0]*len(sign))
 
 # %% ../nbs/08a_linter.ipynb #a140d539
 def _accuracy(x, groups, sign, folds):
@@ -197,7 +201,7 @@ def shortcut_chance(
     x = _differences(pairs)[0]
     return sorted(_accuracy(x, groups, rng.choice([-1., 1.], groups.max()+1)[groups], folds) for _ in range(rounds))
 
-# %% ../nbs/08a_linter.ipynb #df3f15ea
+# %% ../nbs/08a_linter.ipynb #16717f3c
 def telling_ngrams(
     pairs:Sequence[Pair],
     n:int=8, # n-grams to show
@@ -207,8 +211,9 @@ def telling_ngrams(
     x, names = _differences(pairs, words_only=True)
     weight = _fitted(x, np.ones(len(pairs))).coef_[0]
     part = np.asarray(x.mean(axis=0)).ravel()*weight
-    has = lambda gram, text: f' {gram} ' in f" {' '.join(text.casefold().split())} "
-    rows = [(names[i], 'chosen' if weight[i]>0 else 'rejected', part[i], *(sum(has(names[i], getattr(p, side)) for p in pairs)/len(pairs) for side in ('chosen', 'rejected')))
+    sides = [[f" {' '.join(t.casefold().split())} " for t in texts] for texts in ([p.chosen for p in pairs], [p.rejected for p in pairs])]
+    share = lambda gram, texts: sum(f' {gram} ' in t for t in texts)/len(texts)
+    rows = [(names[i], 'chosen' if weight[i]>0 else 'rejected', part[i], *(share(names[i], texts) for texts in sides))
             for i in np.argsort(-part, kind='stable')[:n] if part[i]>1e-9]
     return pd.DataFrame(rows, columns=['ngram', 'speaks for', 'part', 'in chosen', 'in rejected'])
 
@@ -261,7 +266,7 @@ def lint_strategies(
     groups = {s: [p for p in pairs if p.strategy==s] for s in dict.fromkeys(p.strategy for p in pairs)}
     return pd.DataFrame({s: lint(ps).value for s,ps in (groups | {'all': list(pairs)}).items()})
 
-# %% ../nbs/08a_linter.ipynb #b1090fb2
+# %% ../nbs/08a_linter.ipynb #df5d5b46
 def _sorts(pairs, bounds):
     "For each bounded share: its scores of `pairs` (None where it does not apply), low and high"
     for name,(low, high) in bounds.items():
@@ -277,7 +282,8 @@ def _most(sorts, counts, limits):
     from scipy.optimize import Bounds, LinearConstraint, milp
     s = np.array([[np.nan if v is None else v for v in sort] for sort in sorts]).T
     rows = [np.nan_to_num(sign*(row-limit)) for row,(low, high) in zip(s, limits) for sign,limit in ((1, high), (-1, low))]
-    found = milp(-np.ones(len(counts)), integrality=np.ones(len(counts)), bounds=Bounds(0, counts), constraints=LinearConstraint(np.array(rows), ub=1e-9))
+    every = np.ones(len(counts))
+    found = milp(-every, integrality=every, bounds=Bounds(0, counts), constraints=LinearConstraint(np.array(rows), ub=1e-9))
     return np.round(found.x).astype(int)
 
 # %% ../nbs/08a_linter.ipynb #37b996b1
@@ -289,7 +295,7 @@ class Rebalanced(NamedTuple):
 
 BALANCED = {'chosen is longer': (.4, .6), 'commonest gold option': (0, .3)}
 
-# %% ../nbs/08a_linter.ipynb #c0f07cad
+# %% ../nbs/08a_linter.ipynb #a0652eef
 def rebalance(
     pairs:Sequence[Pair],
     bounds:dict[str, tuple[float, float]]|None=None, # measure -> low and high; None: `BALANCED`, length and the right option
@@ -310,4 +316,5 @@ def _before_after(pairs, left, bounds):
     "The bounded measures of `pairs` and of what is `left` of them"
     import pandas as pd
     value = lambda name, ps: commonest_gold(ps) if name=='commonest gold option' else shares(ps)[name]
-    return pd.DataFrame([(k, value(k, pairs), value(k, left), *b) for k,b in bounds.items()], columns=['measure', 'before', 'after', 'low', 'high']).set_index('measure')
+    rows = [(k, value(k, pairs), value(k, left), *b) for k,b in bounds.items()]
+    return pd.DataFrame(rows, columns=['measure', 'before', 'after', 'low', 'high']).set_index('measure')
