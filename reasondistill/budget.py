@@ -118,7 +118,7 @@ class Budget(Record):
     requests:int|None = Field(default=None, ge=0) # sent, repeated ones included
     table:str|None = None # of prices; None: the package's
 
-# %% ../nbs/03c_budget.ipynb #309cd317
+# %% ../nbs/03c_budget.ipynb #7c4c7838
 class Cost(NamedTuple):
     "Requests, tokens and US dollars"
     requests:int = 0
@@ -135,7 +135,7 @@ class Ledger:
         budget:Budget|None=None, # None: no caps
         model:str='', # as the price table knows it
     ):
-        self.budget, self.spent, self.held, self.failures = budget or Budget(), Cost(), Cost(), Counter()
+        self.budget, self.spent, self.held, self.failures, self.stopped = budget or Budget(), Cost(), Cost(), Counter(), ''
         self.price = price(model, self.budget.table)
         if self.budget.dollars is not None and not self.price:
             raise UserError(f"a cap in dollars needs a price, and there is none for {model!r}: add a row to the table of prices, or cap tokens or requests")
@@ -164,7 +164,8 @@ class Ledger:
     def full(self)->str:
         "Why nothing more is sent"
         caps = ', '.join(f'{cap:g} {name}' for name,cap in self.budget if name!='table' and cap is not None)
-        return f"the next request might pass the cap of {caps} (spent: {self.spent.requests:,} requests, {self}): run again with a higher cap to go on"
+        self.stopped = f"the next request might pass the cap of {caps} (spent: {self.spent.requests:,} requests, {self}): run again with a higher cap to go on"
+        return self.stopped
 
     def __str__(self):
         "Tokens, dollars and failed attempts by kind, for a line of progress"

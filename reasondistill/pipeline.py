@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'conf_folder', 'options', 'compose', 'file_hash', 'Run', 'read_manifest', 'Stage', 'stage',
-           'problems_from_tasks', 'problems_from_file', 'problems', 'student_of', 'teacher_of', 'answers', 'mine',
-           'blueprint', 'transfer', 'pairs', 'before', 'training_settings', 'train', 'after', 'report', 'run_pipeline',
-           'main']
+           'problems_from_tasks', 'problems_from_file', 'problems', 'student_of', 'teacher_of', 'announce', 'all_sent',
+           'answers', 'mine', 'blueprint', 'transfer', 'pairs', 'before', 'training_settings', 'train', 'after',
+           'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #bda4c331
+# %% ../nbs/15_pipeline.ipynb #e3af35b4
 import contextlib, functools, hashlib, json, os, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from . import __version__
-from .augmentation import funnel, schedule, verify
+from .augmentation import all_spent, expenses, funnel, schedule, transfer_all
 from .data import read_problems, read_responses, siblings, take
 from .evaluation import evaluate
-from .lm import Store, bar, sample
+from .lm import Budget, Ledger, Store, estimate, requests_for, sample
+from .models import KINDS, model_of
 from .mining import RULES, mine as mine_pool
-from .preference import lint, mined_pairs, mix, transferred_pairs
+from .linter import lint
+from .preference import mined_pairs, mix, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
 from .report import cases, evaluation_sections, render_report, report_data
-from .tasks import domains, generate, solve_again
-from .teachers import WorkedTeacher
+from .tasks import domains, generate
+from .teachers import LMTeacher, WorkedTeacher
 
 # %% ../nbs/15_pipeline.ipynb #c521b6e9
 def conf_folder()->Path: # inside the package
@@ -89,7 +91,7 @@ def file_hash(
         with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()[:16]
     except OSError as e: raise UserError(f"{path}: cannot be read ({e.strerror}).") from e
 
-# %% ../nbs/15_pipeline.ipynb #ca60d783
+# %% ../nbs/15_pipeline.ipynb #317b201e
 class Run:
     "A run's configuration, folder, models and manifest"
     def __init__(self, cfg, progress:bool=True):
@@ -109,6 +111,11 @@ class Run:
 
     @cached_property
     def store(self)->Store: return Store(self.path('replies.sqlite'))
+
+    @cached_property
+    def ledger(self)->Ledger:
+        "What the teacher costs, over all stages, held against the caps of the configuration"
+        return Ledger(Budget(**self.plain['budget']), self.plain['teacher'].get('model') or '')
 
 # %% ../nbs/15_pipeline.ipynb #88a86965
 def read_manifest(
@@ -210,7 +217,7 @@ def problems(run):
     run.write('pool.jsonl', pool); run.write('held_out.jsonl', held)
     return dict(pool=len(pool), **{'held out':len(held)})
 
-# %% ../nbs/15_pipeline.ipynb #7aabb1ec
+# %% ../nbs/15_pipeline.ipynb #e5bdfac0
 @functools.lru_cache(maxsize=2)
 def _student(model, name, four_bit, rows, budget, adapter):
     "The student as a language model, with the trained `adapter` merged in if there is one"
@@ -229,29 +236,49 @@ def _student(model, name, four_bit, rows, budget, adapter):
 def student_of(run, trained=False):
     "The run's student, as it was or `trained`"
     s = run.cfg.student
+    if s.kind!='local': return model_of(run.plain['student'])
     name = s.name or (Path(s.model).name.lower() if s.model else 'smollm2-135m')
     return _student(s.model, name, s.four_bit, s.rows, s.budget, str(run.path('training/adapter')) if trained else '')
 
-# %% ../nbs/15_pipeline.ipynb #b456e1b1
+# %% ../nbs/15_pipeline.ipynb #03aa147a
 def teacher_of(
     run:Run,
 ): # a teacher, see `reasondistill.teachers`
     "The teacher that the configuration names"
-    if run.cfg.teacher.kind=='worked': return WorkedTeacher()
-    _no_teacher(run.cfg.teacher.kind)
+    t = run.plain['teacher']
+    if t['kind']=='worked': return WorkedTeacher()
+    if t['kind']=='recorded': raise UserError("teacher=recorded: its answers are in a file, and there is nobody to ask for more: take teacher=gemini, or leave out the stages blueprint and transfer.")
+    return LMTeacher(model_of(t), run.store, temperature=t['temperature'], top_p=t['top_p'], max_tokens=t['max_tokens'],
+                     concurrency=t['concurrency'], timeout=t['timeout'], budget=run.ledger, progress=run.label('teacher'))
 
-def _no_teacher(kind):
-    raise UserError(f"teacher.kind={kind}: the command line can ask the teacher 'worked'; answers of any other are read from a file (teacher=recorded), "
-                    "or asked in a notebook with reasondistill.teachers.LMTeacher.")
+# %% ../nbs/15_pipeline.ipynb #8e182329
+def announce(
+    run:Run,
+    teacher:LMTeacher,
+    requests:Sequence[Record], # what is about to be asked of it
+):
+    "Say how much the `requests` to `teacher` are and what they may cost, before they are sent"
+    if run.progress: print(''.join(f'      {line}\n' for line in str(estimate(requests, teacher.lm, run.store)).splitlines()), end='', flush=True)
 
-# %% ../nbs/15_pipeline.ipynb #ff3ffe7d
+def all_sent(
+    run:Run,
+    errors, # of replies; None where there is none
+):
+    "A `UserError` if anything was not sent"
+    unsent = [e for e in errors if e and e.startswith('not sent: ')]+([run.ledger.stopped] if run.ledger.stopped else [])
+    if unsent: raise UserError(f"The teacher stopped: {unsent[0].removeprefix('not sent: ')} Replies so far are kept, and the same command goes on from here.")
+
+# %% ../nbs/15_pipeline.ipynb #5900c4e0
 @stage(needs=('pool.jsonl',), makes=('teacher.jsonl', 'student.jsonl'), config=('data', 'student', 'teacher', 'mining.samples', 'mining.temperature', 'mining.max_tokens', 'seed'))
 def answers(run):
     "What teacher and student say to the pool: sampled, or read from the file"
     pool, m = run.read('pool.jsonl', Problem), run.cfg.mining
     if run.cfg.data.kind=='recorded': teacher, student = (_recorded(run, pool, run.cfg.data[side]) for side in ('teacher', 'student'))
     else:
-        teacher = teacher_of(run).solve(pool, m.samples)
+        writer = teacher_of(run)
+        if isinstance(writer, LMTeacher): announce(run, writer, requests_for(pool, m.samples, writer.temperature, writer.options['max_tokens']))
+        teacher = writer.solve(pool, m.samples)
+        all_sent(run, [r.error for r in teacher])
         student = sample(pool, student_of(run), n=m.samples, temperature=m.temperature, max_tokens=m.max_tokens, seed=run.cfg.seed, store=run.store,
                          progress=run.label('student answers'))
     run.write('teacher.jsonl', teacher); run.write('student.jsonl', student)
@@ -271,28 +298,38 @@ def mine(run):
     write_text(run.path('mining.json'), json.dumps(found.rows, ensure_ascii=False, indent=1))
     return found.counts
 
-# %% ../nbs/15_pipeline.ipynb #b2539b50
+# %% ../nbs/15_pipeline.ipynb #eed0a271
 @stage(needs=('hard_negatives.jsonl',), makes=('blueprints.jsonl',), config=('teacher',))
 def blueprint(run):
     "The logical structure and the error pattern of every hard negative"
     teacher, hard = teacher_of(run), run.read('hard_negatives.jsonl', HardNegative)
-    made = [b for h in hard if (b := teacher.blueprint(h)) is not None]
+    made = [b for b in teacher.blueprint(hard) if b is not None]
+    all_sent(run, [why for *_,why in teacher.failures])
     run.write('blueprints.jsonl', made)
     return dict(blueprints=len(made), failed=len(hard)-len(made), **Counter(b.error_type for b in made))
 
-# %% ../nbs/15_pipeline.ipynb #1282f939
+# %% ../nbs/15_pipeline.ipynb #d7f71ce7
+def _targets(run, seeds):
+    "The domains that transfers may go to; for real problems domain -> area"
+    return _domains(run.cfg.data)[0] if run.cfg.data.kind=='tasks' else {s:s for s in sorted({p.meta.get('domain', p.subject) for p in seeds.values()})}
+
+def _paid(teacher, gate, kept):
+    "What the transfers and their checks cost, where a model was paid"
+    bill = expenses(all_spent(teacher, *gate.solvers, *gate.defenders), kept)
+    dollars = lambda x: 'unknown' if x is None or x!=x else f'{x:.4f}'
+    return {} if len(bill)<2 else {'dollars':dollars(bill.dollars['all']), 'dollars per kept pair':dollars(bill['per kept pair']['all'])}
+
 @stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'held_out.jsonl'), makes=('transfers.jsonl',), config=('teacher', 'transfer', 'data', 'seed'))
 def transfer(run):
     "Every blueprint carried into new problems, each checked against its seed, the held-out problems and the other transfers"
-    teacher, held, made = teacher_of(run), run.read('held_out.jsonl', Problem), []
-    seeds = {h.id:h.problem for h in run.read('hard_negatives.jsonl', HardNegative)}
-    plan = schedule(run.read('blueprints.jsonl', Blueprint), run.cfg.transfer.n, _domains(run.cfg.data)[0], run.cfg.seed)
-    with bar(run.label('transfers'), len(plan)) as pbar:
-        for b,target in plan:
-            if (t := teacher.transfer(b, target)) is not None: made.append(verify(t, b, seeds[b.seed_id], solvers=[solve_again], against=[*held, *(m.problem for m in made if m.kept)]))
-            pbar.update()
-    run.write('transfers.jsonl', made)
-    return {k:int(v) for k,v in funnel(made, asked=len(plan)).left.items()}
+    teacher, seeds = teacher_of(run), {h.id:h.problem for h in run.read('hard_negatives.jsonl', HardNegative)}
+    plan = schedule(run.read('blueprints.jsonl', Blueprint), run.cfg.transfer.n, _targets(run, seeds), run.cfg.seed)
+    gate = teacher.gate(against=run.read('held_out.jsonl', Problem))
+    done = transfer_all(teacher, plan, seeds, gate, progress=run.label('transfers'))
+    all_sent(run, [why for *_,why in teacher.failures])
+    run.write('transfers.jsonl', done.transfers)
+    left = funnel(done.transfers, asked=len(plan)).left
+    return {k:int(v) for k,v in left.items()} | _paid(teacher, gate, int(left['kept']))
 
 # %% ../nbs/15_pipeline.ipynb #3c1dc514
 @stage(needs=('hard_negatives.jsonl', 'transfers.jsonl'), makes=('pairs.jsonl', 'lint.json'), config=('pairs', 'seed'))
@@ -434,7 +471,21 @@ def _number(value, key, low):
     fine = isinstance(value, (int, float) if isinstance(low, float) else int) and not isinstance(value, bool) and value>=low
     if not fine: raise UserError(f"{key}={value}: must be {'a' if isinstance(low, float) else 'a whole'} number of at least {low}.")
 
-# %% ../nbs/15_pipeline.ipynb #0c3584bd
+# %% ../nbs/15_pipeline.ipynb #0c600033
+def _check_models(cfg, plain):
+    "A `UserError` if a model that the stages need cannot be asked: an unknown kind or setting, no key, no weights to train"
+    teacher, student = cfg.teacher.kind, cfg.student.kind
+    for side,kind,known in (('teacher', teacher, ('worked', 'recorded')), ('student', student, ('local',))):
+        if kind not in (*known, *KINDS): raise UserError(f"{side}.kind={kind}: choose one of {', '.join((*known, *KINDS))}.")
+    if student!='local' and (own := [s for s in ('train', 'after') if s in cfg.stages]): raise UserError(f"student.kind={student}: a model behind a service cannot be trained here: leave out the stages {' and '.join(own)}, or take a local student.")
+    if student!='local' and 'before' in cfg.stages and 'choose' in cfg.evaluation.methods: raise UserError(f"student.kind={student}: does not tell how likely a reply is: set evaluation.methods=[generate].")
+    if not {'answers', 'blueprint', 'transfer'}&set(cfg.stages): return
+    if teacher=='worked' and cfg.data.kind!='tasks': raise UserError("teacher=worked solves only the embedded families: take data=tasks, another teacher (teacher=gemini), or recorded answers (profile=recorded).")
+    if teacher=='recorded' and cfg.data.kind!='recorded': raise UserError(f"teacher=recorded has no answers to data.kind={cfg.data.kind}: take profile=recorded, or a teacher that can be asked.")
+    for side in ('teacher', 'student'):
+        if plain[side]['kind'] in ('gemini', 'openai'): model_of(plain[side]).check_key()
+
+# %% ../nbs/15_pipeline.ipynb #96d4a53e
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
@@ -443,9 +494,7 @@ def _checked(cfg):
     for key,low in _LOWEST.items(): _number(OmegaConf.select(cfg, key), key, low)
     if cfg.mining.rule not in RULES: raise UserError(f"mining.rule={cfg.mining.rule}: choose one of {', '.join(RULES)}.")
     if (path := cfg.data.get('path')) and not Path(path).is_file(): raise UserError(f"data.path={path}: there is no such file.")
-    if 'answers' in cfg.stages:
-        if cfg.teacher.kind not in ('worked', 'recorded'): _no_teacher(cfg.teacher.kind)
-        if cfg.teacher.kind=='worked' and cfg.data.kind!='tasks': raise UserError("teacher=worked solves only the embedded families: take data=tasks, or recorded answers (profile=recorded).")
+    _check_models(cfg, OmegaConf.to_container(cfg, resolve=True))
     if 'train' in cfg.stages: training_settings(cfg)
     return [STAGES[s] for s in cfg.stages]
 

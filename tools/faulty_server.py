@@ -10,9 +10,12 @@ Faults: any HTTP status (429 and 503 with a delay to honour, 500, 401, 404, ...)
 blank (a choice without text), blocked (prompt refused by the safety filter), refused (the reply stopped by it), length (cut off), hang (no reply,
 ever), reset (connection reset before the reply), half (reset in the middle of the body).
 
+What it says can be left to somebody else: --says tools/synthetic_teacher.py --told '{"pool": 60}' has the function `make(**told)` of that file make
+what answers: a function of model, messages and seed that returns a text, or None for the usual reply.
+
 As a process: python tools/faulty_server.py --port 0 --latency .2   prints {"port": ..., "url": ...} and serves until its standard input closes.
 In a test: with start(latency=.2) as server: ... server.url, server.stats(), server.reset()"""
-import argparse, asyncio, hashlib, json, random, re, subprocess, sys, urllib.request
+import argparse, asyncio, hashlib, json, random, re, runpy, subprocess, sys, urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -44,8 +47,8 @@ class Faults:
 
 class Server:
     "The synthetic models: counts what arrives, answers or fails"
-    def __init__(self, latency=0., retry_after=1., limit=0, key='', models=(), faults=None, seed=0, per=200, batches=None):
-        self.batches = batches or {}
+    def __init__(self, latency=0., retry_after=1., limit=0, key='', models=(), faults=None, seed=0, per=200, batches=None, says='', told=None):
+        self.batches, self.says = batches or {}, runpy.run_path(says)['make'](**(told or {})) if says else None
         self.latency, self.retry_after, self.limit, self.key, self.models = latency, retry_after, limit, key, tuple(models)
         self.plan = lambda: Faults(seed, faults, per)
         self.reset()
@@ -94,6 +97,11 @@ class Server:
         if self.latency and fault not in ('429', 'reset'): await asyncio.sleep(self.latency)
         return fault
 
+    def reply(self, protocol, model, body, text, fault):
+        "The body of an answer"
+        said = self.says and self.says(model, *protocol.heard(body))
+        return protocol.reply(model, body, text, fault, said or None)
+
     async def serve(self, request, protocol, key, model, body, text):
         self.flying, self.body = self.flying+1, body
         self.peak = max(self.peak, self.flying)
@@ -103,7 +111,7 @@ class Server:
             fault = await self.meet(text)
             if fault == 'reset': request.transport.abort(); return web.Response()
             if fault and fault.isdigit(): return protocol.error(int(fault), f'Synthetic fault {fault}.', self.retry_after if fault in ('429', '503') else None)
-            reply = json.dumps(protocol.reply(model, body, text, fault), ensure_ascii=False).encode()
+            reply = json.dumps(self.reply(protocol, model, body, text, fault), ensure_ascii=False).encode()
             if fault == 'malformed': return web.Response(body=reply[:len(reply)//2], content_type='application/json')
             if fault == 'half': return await self.half(request, reply)
             if fault is None: self.answered[text] += 1
@@ -175,9 +183,11 @@ class OpenAI:
         return web.json_response(dict(error=dict(message=message, type=kind, param=None, code=kind)), status=status,
                                  headers={} if retry_after is None else {'Retry-After': f'{retry_after:g}'})
 
-    def reply(model, body, text, fault):
+    def heard(body): return [(m['role'], _content(m.get('content'))) for m in body['messages']], body.get('seed')
+
+    def reply(model, body, text, fault, said=None):
         schema = ((body.get('response_format') or {}).get('json_schema') or {}).get('schema')
-        said = '' if fault == 'blank' else _says(text, schema, body.get('seed'))
+        said = '' if fault == 'blank' else said or _says(text, schema, body.get('seed'))
         if fault == 'length': said = said[:9]
         message = dict(role='assistant', content=None if fault in ('refused', 'blocked') else said, refusal='Synthetic refusal.' if fault == 'refused' else None)
         choice = dict(index=0, message=message, logprobs=None, finish_reason={'length': 'length', 'blocked': 'content_filter'}.get(fault, 'stop'))
@@ -196,10 +206,16 @@ class Gemini:
             details = [{'@type': 'type.googleapis.com/google.rpc.ErrorInfo', 'reason': 'API_KEY_INVALID', 'domain': 'googleapis.com'}]
         return web.json_response(dict(error=dict(code=status, message=message, status=name, details=details)), status=status)
 
-    def reply(model, body, text, fault):
+    def heard(body):
+        told = lambda c: ''.join(p.get('text', '') for p in c.get('parts', ()))
+        system = [('system', told(body['systemInstruction']))] if 'systemInstruction' in body else []
+        turns = [({'model': 'assistant'}.get(c.get('role'), c.get('role', 'user')), told(c)) for c in body['contents']]
+        return system+turns, (body.get('generationConfig') or {}).get('seed')
+
+    def reply(model, body, text, fault, said=None):
         config = body.get('generationConfig') or {}
         schema = config.get('responseJsonSchema') or config.get('responseSchema')
-        said = '' if fault == 'blank' else _says(text, schema, config.get('seed'))
+        said = '' if fault == 'blank' else said or _says(text, schema, config.get('seed'))
         if fault == 'length': said = said[:9]
         n_in, n_out = sum(_tokens(p.get('text', '')) for c in body['contents'] for p in c['parts']), _tokens(said)
         thoughts = 7 if config.get('thinkingConfig') else 0
@@ -261,6 +277,8 @@ def main(argv=None):
     p.add_argument('--key', default='', help='the only key that is accepted; empty: any')
     p.add_argument('--models', type=lambda s: s.split(','), default=(), help='names that exist, with commas; empty: any')
     p.add_argument('--batches', type=json.loads, default={}, help='JSON: how batch jobs go, see faulty_batches.py')
+    p.add_argument('--says', default='', help='a Python file that says what is answered')
+    p.add_argument('--told', type=json.loads, default={}, help='JSON: what its function `make` is told')
     p.add_argument('--watch', action='store_true', help='stop when standard input closes')
     a = vars(p.parse_args(argv))
     port, watch = a.pop('port'), a.pop('watch')
