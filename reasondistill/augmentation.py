@@ -154,8 +154,8 @@ def _misfit(steps, plan, m, chosen):
         if not (s['text'] in chosen or states(chosen, s['value'])): return f"step {s['id']} is not in the chosen path"
     return ''
 
-# %% ../nbs/07_augmentation.ipynb #d9f23719
-_OWN = dict(ko=re.compile('[가-힣ㄱ-ㅎㅏ-ㅣ]'), en=re.compile('[A-Za-zÀ-ɏ]'))
+# %% ../nbs/07_augmentation.ipynb #5c4cd2e7
+_OWN = dict(ko=re.compile('[가-힣ㄱ-ㅣᄀ-ᇿ]'), en=re.compile('[A-Za-zÀ-ɏ]'))
 
 def foreign(
     text:str,
@@ -164,8 +164,12 @@ def foreign(
 )->bool:
     "Whether `text` as a whole, or a whole sentence of it, is in another script than `lang` is"
     def others(t): n = sum(c.isalpha() for c in t); return n, n-len(_OWN[lang].findall(t))
+    text = re.sub(r'\([^)]*\)|\S*\d\S*', '', text) # glosses and formulas
     whole, parts = others(text), map(others, re.split(r'(?<=[.?!。])\s|\n', text))
-    return whole[1]>most*whole[0] or any(n>=12 and other>.7*n for n,other in parts)
+    return whole[0]>=20 and whole[1]>most*whole[0] or any(n>=12 and other>.7*n for n,other in parts)
+
+# %% ../nbs/07_augmentation.ipynb #43535a41
+def _sentences(p): return '\n'.join(c for c in p.choices if len(re.findall(r'[^\W\d_]{2,}', c))>=3)
 
 # %% ../nbs/07_augmentation.ipynb #15f34763
 _ANNOUNCED = (r'\banswer\s*[:=]', r'(?:answer|(?:correct|right) (?:option|choice|answer|one))\s*(?:is|=|:)\s*(?:option|number|no\.?|choice|#)?\s*\W?{key}',
@@ -180,14 +184,13 @@ def _names_key(p):
     text = '\n'.join([p.passage, p.question, p.extra])
     return any(re.search('(?i)'+a.replace('{key}', key), text) for a in _ANNOUNCED if p.answer or '{key}' not in a)
 
-# %% ../nbs/07_augmentation.ipynb #def68c82
+# %% ../nbs/07_augmentation.ipynb #6d9d7fff
 _plain = lambda t: re.sub(r'\W+', '', t).casefold()
 
 def _concluded(p):
-    "Whether the passage or question of `p` tells a step that nothing builds on any more"
-    steps = p.meta.get('steps', ())
-    last = [s['text'] for s in steps if not any(s['id'] in o['needs'] for o in steps)]
-    return any(len(_plain(t))>=10 and _plain(t) in _plain(p.passage+p.question+p.extra) for t in last)
+    "Whether the passage or question of `p` tells its last step"
+    last = _plain(path_steps(p)[-1][1]) if path_steps(p) else ''
+    return len(last)>=10 and last in _plain(p.passage+p.question+p.extra)
 
 def _stands_out(p, margin=15):
     "Whether the right option of `p` is much longer or shorter than all others, or the only one in the words of the passage"
@@ -213,12 +216,12 @@ def confession(
     found = [m[0] for m in _CONFESSIONS.finditer(transfer.rejected) if m[0].casefold() not in known]
     return next(iter(found + [m[0].strip() for t in (transfer.chosen, transfer.rejected) for m in _HEADED.finditer(t)]), '')
 
-# %% ../nbs/07_augmentation.ipynb #95e644e3
+# %% ../nbs/07_augmentation.ipynb #7c5c2d0f
 def _form_faults(t, seed, options, longest, ratio):
     "All faults of form of the transfer `t`, as (fault, whether it is there)"
     p, n = t.problem, (len(t.chosen), len(t.rejected))
-    ends = lambda text, answer: answer is None or text.rstrip().endswith('\n'+final_line(p, answer))
-    yield 'not wholly in the language it should be', any(foreign(x, p.lang) for x in (p.passage+'\n'+p.question, '\n'.join(p.choices), t.chosen, t.rejected))
+    ends = lambda text: (said := extract_answer(text, p).value) is None or text.rstrip().endswith('\n'+final_line(p, said)) # which answer, other checks ask
+    yield 'not wholly in the language it should be', any(foreign(x, p.lang) for x in (p.passage+'\n'+p.question, _sentences(p), t.chosen, t.rejected))
     yield 'two options are the same', len({fold(c) for c in p.choices})<len(p.choices)
     yield 'an option carries a label of its own', sum(bool(_LABELLED.match(c)) for c in p.choices)>1
     yield 'number of options', p.kind==seed.kind=='choice' and abs(len(p.choices)-len(seed.choices))>options
@@ -226,7 +229,7 @@ def _form_faults(t, seed, options, longest, ratio):
     yield 'an option is marked', any(map(_MARKED.search, p.choices))
     yield 'the right option stands out', _stands_out(p)
     yield f'a path says what it is: {confession(t)}', bool(confession(t))
-    yield 'a path does not end in the line asked for', not (ends(t.chosen, p.answer) and ends(t.rejected, t.rejected_answer))
+    yield 'a path does not end in the line asked for', not (ends(t.chosen) and ends(t.rejected))
     yield 'a path is empty or too long', min(n)<10 or max(n)>longest
     yield 'the paths differ too much in length', max(n)>ratio*min(n)
     yield 'the text is too long', len(p.passage+p.question+p.extra)>longest
@@ -426,12 +429,12 @@ def checks_of(
               *(() if gate.namer else ('error',)), *(() if gate.student else ('student',))}
     return tuple(c for c in CHECKS if c not in absent)
 
-# %% ../nbs/07_augmentation.ipynb #7863aa9c
+# %% ../nbs/07_augmentation.ipynb #29876732
 def _read_checks(t, blueprint, seed, gate):
     "Verdicts on `t` that its own text gives"
-    mapped = blueprint if strategy(t)=='transferred' else None
-    out = dict(form=check_form(t, seed, gate.options, gate.longest, gate.ratio), rejected=check_rejected(t, mapped))
-    if mapped: out['structure'] = check_structure(t, mapped)
+    out = dict(structure=check_structure(t, blueprint)) if strategy(t)=='transferred' else {}
+    mapped = 'structure' in out and out['structure'].ok # by a wrong mapping no step can be judged
+    out |= dict(form=check_form(t, seed, gate.options, gate.longest, gate.ratio), rejected=check_rejected(t, blueprint if mapped else None))
     if not (key := check_key(t)).ok: out['key'] = key
     return out
 
