@@ -19,7 +19,7 @@ from .linter import lint
 from .preference import Split, siblings
 from .problem import Pair, UserError, content_id, write_records, write_text
 
-# %% ../nbs/08b_exports.ipynb #64eaf9c5
+# %% ../nbs/08b_exports.ipynb #c0c34ad3
 class Spoken(NamedTuple):
     "The two parts of a reply of a model that thinks"
     thought:str # '' if there is none
@@ -32,9 +32,9 @@ def parts(
     before, close, after = text.rpartition('</think>')
     if close: return Spoken(before.replace('<think>', '').replace('</think>', '').strip(), after.strip())
     if text.lstrip().startswith('<think>'): return Spoken(text.lstrip().removeprefix('<think>').strip(), '')
-    return Spoken('', text.strip())
+    return Spoken('', text)
 
-# %% ../nbs/08b_exports.ipynb #b003c629
+# %% ../nbs/08b_exports.ipynb #8c5bf8f9
 Frame = Literal['none', 'empty', 'thought']
 EMPTY = '<think>\n\n</think>\n\n' # as Qwen3's template writes it
 
@@ -44,7 +44,7 @@ def framed(
 )->str: # '' if it has not what the frame needs
     "`text` in the `frame`"
     thought, said = parts(text)
-    if not said or frame=='thought' and not thought: return ''
+    if not said.strip() or frame=='thought' and not thought: return ''
     return {'none': '', 'empty': EMPTY, 'thought': f'<think>\n{thought}\n</think>\n\n'}[frame] + said
 
 # %% ../nbs/08b_exports.ipynb #a9d838dd

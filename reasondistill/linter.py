@@ -148,7 +148,7 @@ def commonest_gold(
     golds = Counter(p.gold for p in pairs if p.provenance.get('kind')=='choice')
     return max(golds.values())/golds.total() if golds else None
 
-# %% ../nbs/08a_linter.ipynb #bdcc28c5
+# %% ../nbs/08a_linter.ipynb #28e6924e
 def _differences(pairs, words_only=False):
     "Chosen minus rejected n-gram weights of `pairs`, one row a pair, and the n-grams"
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -162,8 +162,10 @@ def _fitted(x, sign):
     "A logistic regression that says for rows of `x` whether `sign` is positive; without intercept, so that both orders are treated alike"
     from scipy.sparse import vstack
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
     both = vstack([x.multiply(sign[:, None]), x.multiply(-sign[:, None])]).tocsr()
-    return LogisticRegression(fit_intercept=False, max_iter=1000).fit(both, [1]*len(sign)+[0]*len(sign))
+    with threadpool_limits(1): # many short products: threads would only wait for one another
+        return LogisticRegression(fit_intercept=False, max_iter=1000).fit(both, [1]*len(sign)+[0]*len(sign))
 
 # %% ../nbs/08a_linter.ipynb #a140d539
 def _accuracy(x, groups, sign, folds):

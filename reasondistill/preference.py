@@ -5,20 +5,17 @@
 # %% auto #0
 __all__ = ['Paths', 'with_final', 'mined_pairs', 'diagonals', 'crossed_pairs', 'transferred_pairs', 'confesses', 'degraded_pairs',
            'judged_pairs', 'trace', 'quotas', 'mix', 'distinct_pairs', 'siblings', 'stratified', 'Split', 'split_pairs',
-           'straddling', 'shortcut_accuracy', 'lint', 'export']
+           'straddling']
 
-# %% ../nbs/08_preference.ipynb #0ed76618
-import json, random, re
+# %% ../nbs/08_preference.ipynb #f96541ae
+import random, re
 from collections import Counter, defaultdict
 from itertools import zip_longest
-from pathlib import Path
-
 from typing import Iterable, NamedTuple, Sequence
 
 from .answers import final_line, grade
 from .duplicates import near_duplicates
-from .problem import (Blueprint, HardNegative, Pair, Problem, Record, Response, Transfer, UserError, content_id, messages, prompt_hash,
-    write_records, write_text)
+from .problem import Blueprint, HardNegative, Pair, Problem, Record, Response, Transfer, UserError, content_id, messages, prompt_hash
 
 # %% ../nbs/08_preference.ipynb #8ab40aff
 def _pair(problem, chosen, rejected, strategy, **made_from):
@@ -295,74 +292,3 @@ def straddling(
 )->list[str]: # ids of seed problems and hashes of prompts; [] for a sound split
     "What pairs in `train` and in `validation` have in common that siblings have"
     return sorted({k for p in train for k in _kin(p)} & {k for p in validation for k in _kin(p)})
-
-# %% ../nbs/08_preference.ipynb #260e7a39
-def _final(text): return bool(re.match(r'(Answer|정답)\s*:', text.strip().splitlines()[-1]))
-
-def _korean(text):
-    "True if more than a third of the letters are Hangul"
-    letters = [c for c in text if c.isalpha()]
-    return 3*sum('가'<=c<='힣' for c in letters) > len(letters)
-
-# %% ../nbs/08_preference.ipynb #ffcec620
-def _surface(pairs):
-    "Shares in [0, 1] of `pairs` with what can be seen without reading"
-    share = lambda f: sum(map(f, pairs))/len(pairs)
-    other_lang = lambda p: any(_korean(t)!=(p.provenance.get('lang')=='ko') for t in (p.chosen, p.rejected))
-    golds = Counter(p.gold for p in pairs if p.provenance.get('kind')=='choice')
-    return {'chosen is longer': share(lambda p: len(p.chosen)>len(p.rejected)),
-            'final line on one side only': share(lambda p: _final(p.chosen)!=_final(p.rejected)),
-            'language differs from the prompt': share(other_lang),
-            'commonest gold option': max(golds.values())/golds.total() if golds else None}
-
-# %% ../nbs/08_preference.ipynb #aa57cb3c
-def shortcut_accuracy(
-    pairs:list[Pair],
-    folds:int=5, # cross-validation folds, fewer if there are fewer seeds
-)->float|None: # accuracy in [0, 1], one half is chance; None for less than two seeds
-    "How well n-grams alone tell the chosen from the rejected texts of `pairs`, cross-validated over seeds"
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline, make_union
-    texts, y = [t for p in pairs for t in (p.chosen, p.rejected)], [1, 0]*len(pairs)
-    groups = [p.provenance.get('seed', p.id) for p in pairs for _ in range(2)]
-    if (folds := min(folds, len(set(groups))))<2: return None
-    grams = make_union(TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 4)), TfidfVectorizer(ngram_range=(1, 2), token_pattern=r'\S+'))
-    model = make_pipeline(grams, LogisticRegression(max_iter=1000))
-    return float((cross_val_predict(model, texts, y, groups=groups, cv=GroupKFold(folds))==y).mean())
-
-# %% ../nbs/08_preference.ipynb #e11c88c3
-_LIMITS = {'chosen is longer': (.3, .7, 'length alone tells the sides apart: ask for replies of like length'),
-    'final line on one side only': (0, .05, 'the last line tells the sides apart: normalise it, or use readable failures only'),
-    'language differs from the prompt': (0, .02, 'some replies are in another language than their prompt'),
-    'commonest gold option': (0, .4, 'one option is right too often: shuffle the options'),
-    'n-grams tell chosen from rejected': (0, .75, 'the wording gives the sides away without the problem')}
-
-# %% ../nbs/08_preference.ipynb #a8e3dead
-def lint(
-    pairs:list[Pair],
-): # DataFrame indexed by measure, with value, low, high, warning ('' where the value lies within)
-    "What tells chosen from rejected in `pairs` without any reasoning"
-    import pandas as pd
-    if not pairs: raise UserError("no pairs to lint: none were made, see the funnel for the reasons")
-    values = _surface(pairs) | {'n-grams tell chosen from rejected': shortcut_accuracy(pairs)}
-    rows = [(k, v, *_LIMITS[k][:2], '' if v is None or _LIMITS[k][0]<=v<=_LIMITS[k][1] else _LIMITS[k][2]) for k,v in values.items()]
-    return pd.DataFrame(rows, columns=['measure', 'value', 'low', 'high', 'warning']).set_index('measure')
-
-# %% ../nbs/08_preference.ipynb #aec7dde7
-def _trl_row(pair):
-    "A row for TRL's preference trainers"
-    reply = lambda text: [dict(role='assistant', content=text)]
-    return dict(prompt=list(pair.prompt), chosen=reply(pair.chosen), rejected=reply(pair.rejected))
-
-# %% ../nbs/08_preference.ipynb #e93e1fc8
-def export(
-    pairs:list[Pair],
-    path:str|Path, # a .jsonl file, replaced in one step
-    format:str='trl', # 'trl': prompt, chosen and rejected as message lists; 'records': whole pairs
-)->Path: # the path written
-    "Write `pairs` to `path` as rows of `format`"
-    if format=='records': return write_records(path, pairs)
-    if format!='trl': raise UserError(f"pair format {format!r}: unknown, choose trl or records")
-    return write_text(path, ''.join(json.dumps(_trl_row(p), ensure_ascii=False)+'\n' for p in pairs))
