@@ -8,10 +8,11 @@ __all__ = ['ERROR_TYPES', 'ERROR_MEANINGS', 'REASONING_WORDS', 'STEP_KINDS', 'DO
            'StepReply', 'BlueprintReply', 'in_order', 'quoted', 'read_blueprint', 'extract_blueprints',
            'extract_blueprint']
 
-# %% ../nbs/06_blueprint.ipynb #9a37f179
+# %% ../nbs/06_blueprint.ipynb #7db1a40b
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -144,13 +145,14 @@ with within without word words work would write written wrong year years your
 correct 어느 어떤 얼마 관한 관하 것이 것은 것을 것과 것인 것인지 것이다 것으로 않는 않고 않다 않은 않아 않으면 않는지 못한 못하 수도 수가 등의 등을 그의 그를 우리 물음 여기지 여기는 여긴 읽지 읽는 읽고 읽은 남기 남긴 남는 남은 나오는 나오면 들어 들고 들면 가지고 보고 보면 하려 하려면 되면 되어 되었 이에 이를 이와 그와 무슨
 모르 안다 아는 알고 좋은 나쁜 크다 작은 크고 적다 많다 구별 달라지 되짚 겉으로 더욱 가까 멀리 오직 만약 만일 비록 아무 어디 언제 얼마나 대체로 보통 대개 일반 특수 여부 나열 열거 순위 우선순위 명백 당연 확실 가능 불가능 않는다 남긴다 쉽다 requirement requirements'''.split())
 
-# %% ../nbs/06_blueprint.ipynb #2ee18094
+# %% ../nbs/06_blueprint.ipynb #128c51f9
 _PARTICLES = re.compile('(에서는|에게서|으로써|으로서|으로는|에서|에게|으로|까지|부터|처럼|보다|이라|라는|이나|들은|들이|들을|들의|들|은|는|이|가|을|를|의|에|와|과|도|만|로|나|며|고)$')
 _VERBS = re.compile('((하|되|시키)(는|던|여|고|며|면|지|게|기|다|도록|므로|였다|려고)|한다|된다|했다|됐다|합니다|됩니다|하였다|되었다|한|된|할|될|함|됨|해|돼)$')
+_SHORT = frozenset('답 수 값 양 글 것 일 때 말 뜻 점 곳 쪽 줄 둘 셋 앞 뒤 위 끝 첫'.split()) # nouns of one syllable that a particle makes look like longer ones
 
 def _stems(text):
     "Content-like words of `text` without their endings"
-    words = re.findall(r'[가-힣]{2,}|[a-z]{4,}|\d{2,}', text.casefold())
+    words = [w for w in re.findall(r'[가-힣]{2,}|[a-z]{4,}|\d{2,}', text.casefold()) if _PARTICLES.sub('', w) not in _SHORT]
     shorter = lambda w, ending: s if len(s := ending.sub('', w))>1 else w
     korean = lambda w: v if (v := shorter(w, _VERBS))!=w else shorter(w, _PARTICLES)
     return {korean(w) if '가'<=w[0]<='힣' else w if w[0].isdigit() or w.endswith('ss') else w.removesuffix('s') for w in words}
@@ -162,16 +164,20 @@ def seed_text(
     "All that `problem` says"
     return '\n'.join([problem.passage, problem.question, problem.extra, *problem.choices])
 
-# %% ../nbs/06_blueprint.ipynb #1edd8ac2
+# %% ../nbs/06_blueprint.ipynb #45883265
+@lru_cache(8)
+def _general(ordinary):
+    "The words that belong to no subject, without endings"
+    return frozenset(w for r in REASONING_WORDS for w in _stems(r)|{r}) | _stems(ordinary)
+
 def leaks(
     blueprint:Blueprint,
     problem:Problem, # its seed
     ordinary:str='', # further text whose words belong to no subject
 )->list[str]: # sorted; must be empty
     "Content words of `problem` that appear in the structure of `blueprint`"
-    plain = {w for r in REASONING_WORDS for w in _stems(r)|{r}} | _stems(ordinary)
     told = [blueprint.structure, blueprint.criterion, blueprint.temptation, blueprint.meta.get('distractor', ''), *(s.text for s in blueprint.steps)]
-    return sorted((_stems(seed_text(problem)) & _stems('\n'.join(told))) - plain)
+    return sorted((_stems(seed_text(problem)) & _stems('\n'.join(told))) - _general(ordinary))
 
 # %% ../nbs/06_blueprint.ipynb #802246e3
 def ordinary_words(

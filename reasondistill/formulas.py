@@ -297,25 +297,28 @@ def _clean(formula, values, places):
     "All values of a draw, if they are positive, short and no two the same; else None"
     try: v = compute(formula, values)
     except ValueError: return None
-    told = [v[n.id] for n in formula.nodes if n.op!='constant' and n.op not in COMPARISONS]
-    ok = all(x>0 and (x*10**places).denominator==1 for x in told) and len(set(told))==len(told)
+    told = [(n, v[n.id]) for n in formula.nodes if n.op!='constant' and n.op not in COMPARISONS]
+    ok = all(x>0 and (n.op=='unit' or (x*10**places).denominator==1) for n,x in told) and len({x for _,x in told})==len(told)
     return v if ok else None
 
 def _tells(formula, values, edit, errors):
-    "Whether the wrong answer of `edit`, or without one that of any error, is plausible and that of no other kind of error"
+    "Whether some error is plausible; with `edit`: whether that one is, has an answer that no other kind of error has, and never comes upon the value that it misses"
     plausible = [w for _,w in typical_errors(formula, values, among=errors if edit is None else [edit])]
-    return bool(plausible) and (edit is None or plausible[0] not in [wrong_value(e, values) for e in errors if e.kind!=edit.kind])
+    if edit is None or not plausible: return bool(plausible)
+    missed = compute(formula, values)[edit.node] in compute(edit.formula, values, edit.off).values()
+    return not missed and plausible[0] not in [wrong_value(e, values) for e in errors if e.kind!=edit.kind]
 
-# %% ../nbs/06a_formulas.ipynb #f49e6680
+# %% ../nbs/06a_formulas.ipynb #b26e072c
 def draw_values(
     formula:Formula, # whose givens have ranges
     seed:int=0,
     edit:Edit|None=None, # the error that must be told from all others; None: any plausible one will do
-    places:int=0, # decimals that values may have
+    places:int|None=None, # decimals that results may have; None: as many as the givens
     tries:int=3000,
 )->dict[str, Fraction]: # of every given
     "Numbers for the givens of `formula` with clean results and a telling wrong answer, the same for the same `seed`"
     if open_ := [n.id for n in formula.givens if not (n.low and n.high)]: raise ValueError(f"no range for {', '.join(open_)}: see `with_ranges`")
+    if places is None: places = max((len(written(exact(n.step)).partition('.')[2]) for n in formula.givens), default=0)
     rng, errors = Random(seed), edits(formula)
     for _ in range(tries):
         values = {n.id: exact(n.low)+exact(n.step)*rng.randint(0, int((exact(n.high)-exact(n.low))/exact(n.step))) for n in formula.givens}
@@ -468,7 +471,7 @@ TEMPTING = dict(
         'wrong quantity':'같은 종류의 다른 양이 더 가까이 있다', 'unit forgotten':'단위를 바꾸지 않아도 수가 들어맞는다', 'carry dropped':'방법이 맞으므로 수를 확인하지 않는다'})
 _CRITERION = dict(en='which operation the relation between the quantities demands, and in which order', ko='양 사이의 관계가 어떤 연산을 어떤 순서로 요구하는가')
 
-# %% ../nbs/06a_formulas.ipynb #7a1c0f77
+# %% ../nbs/06a_formulas.ipynb #097397b1
 def formula_steps(
     formula:Formula,
     lang:str='en',
@@ -483,7 +486,8 @@ def formula_blueprint(
 )->Blueprint:
     "The formula of the golden path and the error in it that leads to the student's answer; a ValueError says why there is none"
     h, p = hard_negative, hard_negative.problem
-    formula, values = read_worked(h.golden.text, seed_question := f'{p.passage}\n{p.question}')
+    formula, values = read_worked(h.golden.text, f'{p.passage}\n{p.question}')
+    if not formula.givens: raise ValueError('the golden path calculates with no number of the question')
     found = answer_text(formula, compute(formula, values)[formula.answer])
     if not same_answer(found, p.answer, p.kind): raise ValueError(f'the golden path calculates {found}, the answer is {p.answer}')
     if not (errors := diagnose(formula, values, h.failed.answer)): raise ValueError(f'no typical error leads from this calculation to {h.failed.answer}')
