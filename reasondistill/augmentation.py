@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NOT_MADE', 'Solver', 'Defender', 'Namer', 'CHECKS', 'SKIPPED', 'Spent', 'mode', 'areas', 'Target', 'plan_id',
-           'schedule', 'path_steps', 'made', 'check_structure', 'foreign', 'confession', 'check_form', 'check_rejected',
-           'skeleton', 'near_copies', 'blind', 'check_key', 'check_unique', 'check_error', 'check_student', 'Gate',
-           'strategy', 'checks_of', 'verify_all', 'verify', 'objections', 'Transferred', 'transfer_all', 'funnel',
-           'reasons', 'all_spent', 'expenses', 'acceptance']
+           'schedule', 'path_steps', 'made', 'check_structure', 'foreign', 'confession', 'text_faults', 'check_form',
+           'check_rejected', 'skeleton', 'near_copies', 'blind', 'check_key', 'check_unique', 'check_error',
+           'check_student', 'Gate', 'strategy', 'checks_of', 'verify_all', 'verify', 'objections', 'Transferred',
+           'transfer_all', 'funnel', 'reasons', 'all_spent', 'expenses', 'acceptance']
 
 # %% ../nbs/07_augmentation.ipynb #70355980
 import random, re
@@ -216,25 +216,31 @@ def confession(
     found = [m[0] for m in _CONFESSIONS.finditer(transfer.rejected) if m[0].casefold() not in known]
     return next(iter(found + [m[0].strip() for t in (transfer.chosen, transfer.rejected) for m in _HEADED.finditer(t)]), '')
 
-# %% ../nbs/07_augmentation.ipynb #7c5c2d0f
+# %% ../nbs/07_augmentation.ipynb #ceb480f6
+def text_faults(
+    problem:Problem,
+    longest:int=6000, # characters of passage and question
+)->list[str]: # in words
+    "What gives the answer to `problem` away, or cannot be used, in its own text and options"
+    p = problem
+    found = {'two options are the same': len({fold(c) for c in p.choices})<len(p.choices), 'an option is marked': any(map(_MARKED.search, p.choices)),
+             'an option carries a label of its own': sum(bool(_LABELLED.match(c)) for c in p.choices)>1, 'the problem states an answer': _names_key(p) or _concluded(p),
+             'the right option stands out': _stands_out(p), 'the text is too long': len(p.passage+p.question+p.extra)>longest}
+    return [fault for fault,there in found.items() if there]
+
+# %% ../nbs/07_augmentation.ipynb #03ad6e4b
 def _form_faults(t, seed, options, longest, ratio):
     "All faults of form of the transfer `t`, as (fault, whether it is there)"
     p, n = t.problem, (len(t.chosen), len(t.rejected))
     ends = lambda text: (said := extract_answer(text, p).value) is None or text.rstrip().endswith('\n'+final_line(p, said)) # which answer, other checks ask
     yield 'not wholly in the language it should be', any(foreign(x, p.lang) for x in (p.passage+'\n'+p.question, _sentences(p), t.chosen, t.rejected))
-    yield 'two options are the same', len({fold(c) for c in p.choices})<len(p.choices)
-    yield 'an option carries a label of its own', sum(bool(_LABELLED.match(c)) for c in p.choices)>1
     yield 'number of options', p.kind==seed.kind=='choice' and abs(len(p.choices)-len(seed.choices))>options
-    yield 'the problem states an answer', _names_key(p) or _concluded(p)
-    yield 'an option is marked', any(map(_MARKED.search, p.choices))
-    yield 'the right option stands out', _stands_out(p)
     yield f'a path says what it is: {confession(t)}', bool(confession(t))
     yield 'a path does not end in the line asked for', not (ends(t.chosen) and ends(t.rejected))
     yield 'a path is empty or too long', min(n)<10 or max(n)>longest
     yield 'the paths differ too much in length', max(n)>ratio*min(n)
-    yield 'the text is too long', len(p.passage+p.question+p.extra)>longest
 
-# %% ../nbs/07_augmentation.ipynb #995b41e6
+# %% ../nbs/07_augmentation.ipynb #b27dee5e
 def check_form(
     transfer:Transfer,
     seed_problem:Problem,
@@ -243,7 +249,8 @@ def check_form(
     ratio:float=2.5, # the longer path may be this many times the shorter
 )->Check:
     "Language, options, answer leaks, last lines and lengths are as they should be"
-    wrong = [fault for fault,there in _form_faults(transfer, seed_problem, options, longest, ratio) if there]
+    wrong = [] if transfer.problem==seed_problem else text_faults(transfer.problem, longest) # the text of a seed is nobody's fault here
+    wrong += [fault for fault,there in _form_faults(transfer, seed_problem, options, longest, ratio) if there]
     return _verdict('form', '; '.join(wrong), f'paths of {len(transfer.chosen)} and {len(transfer.rejected)} characters')
 
 # %% ../nbs/07_augmentation.ipynb #115ad081
@@ -367,7 +374,7 @@ def check_unique(
     seen = f"defensible: {'; '.join(said)}; stated: {transfer.problem.answer}"
     return _verdict('unique', '' if said.count(transfer.problem.answer)>=agree*len(said)-1e-9 else seen, seen)
 
-# %% ../nbs/07_augmentation.ipynb #45dabbf0
+# %% ../nbs/07_augmentation.ipynb #a1ba2b04
 Namer = Callable[[Sequence[Transfer]], list[tuple[str, ...]|None]] # the error types that fit each rejected path best; None: no readable reply
 
 def check_error(
@@ -377,7 +384,7 @@ def check_error(
 )->Check:
     "The error of the rejected path is of the type of `blueprint`"
     if named is None: return _verdict('error', NOT_MADE+'nobody named the error')
-    seen = f"seen as: {' or '.join(named)}; the blueprint has: {blueprint.error_type}"
+    seen = f"seen as: {' or '.join(named) or 'nothing that most agree on'}; the blueprint has: {blueprint.error_type}"
     return _verdict('error', '' if blueprint.error_type in named else seen, seen)
 
 # %% ../nbs/07_augmentation.ipynb #f645f6de

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['WORKED', 'Teacher', 'worked_solve', 'observed_error', 'worked_blueprint', 'worked_transfer', 'worked_solver',
-           'worked_defender', 'worked_judge', 'WorkedTeacher', 'n_options', 'transfer_prompt', 'PathStep',
-           'ProblemReply', 'TransferReply', 'written_problem', 'written_path', 'read_transfer', 'as_reply', 'revision',
-           'count_tokens', 'Writer', 'written', 'LMTeacher', 'lm_solver', 'DefendReply', 'read_defended', 'lm_defender',
-           'ErrorReply', 'read_error', 'lm_namer', 'Ensemble']
+           'worked_defender', 'worked_judge', 'WorkedTeacher', 'chat_prompt', 'n_options', 'transfer_prompt',
+           'StrictReply', 'PathStep', 'ProblemReply', 'TransferReply', 'written_problem', 'written_path',
+           'read_transfer', 'as_reply', 'revision', 'count_tokens', 'Writer', 'written', 'LMTeacher', 'lm_solver',
+           'DefendReply', 'read_defended', 'lm_defender', 'ErrorReply', 'read_error', 'named_by_most', 'lm_namer',
+           'Ensemble']
 
 # %% ../nbs/07a_teachers.ipynb #36fec81e
 import json
@@ -132,8 +133,12 @@ class WorkedTeacher:
         return [worked_transfer(b, t, p) for (b,t),p in zip(plan, previous or [None]*len(plan), strict=True)]
     def gate(self, **settings): return Gate(solvers=[worked_solver], defenders=[worked_defender], **settings)
 
-# %% ../nbs/07a_teachers.ipynb #56afdc02
-def _prompt(name, lang, **values):
+# %% ../nbs/07a_teachers.ipynb #7af61a3f
+def chat_prompt(
+    name:str, # of the template, without its language
+    lang:str,
+    **values, # what the template asks for
+)->tuple[dict[str, str], ...]: # chat messages
     "System and user message of the template `name` in `lang`"
     part = lambda p: dict(role=p, content=render(f'{name}_{lang}', part=p, **values))
     return part('system'), part('user')
@@ -150,12 +155,14 @@ def transfer_prompt(
     target:Target,
 )->tuple[dict[str, str], ...]: # chat messages
     "The order to carry `blueprint` to `target`"
-    return _prompt('transfer', target.lang, blueprint=blueprint, target=target, asked=ASKED[target.lang][target.kind], options=n_options(blueprint))
+    return chat_prompt('transfer', target.lang, blueprint=blueprint, target=target, asked=ASKED[target.lang][target.kind], options=n_options(blueprint))
 
-# %% ../nbs/07a_teachers.ipynb #008940c6
-class _Reply(BaseModel): model_config = ConfigDict(extra='forbid', coerce_numbers_to_str=True)
+# %% ../nbs/07a_teachers.ipynb #10e14566
+class StrictReply(BaseModel):
+    "A reply whose fields are known; a number where a text belongs is read as text"
+    model_config = ConfigDict(extra='forbid', coerce_numbers_to_str=True)
 
-class PathStep(_Reply):
+class PathStep(StrictReply):
     "One line of the right path, and what it stands for"
     id:str
     maps_to:str
@@ -163,7 +170,7 @@ class PathStep(_Reply):
     text:str = Field(min_length=1)
     value:str = Field(min_length=1)
 
-class ProblemReply(_Reply):
+class ProblemReply(StrictReply):
     "A problem as a language model writes it"
     passage:str = ''
     question:str = Field(min_length=1)
@@ -332,8 +339,8 @@ def lm_solver(
     solve.spent = {}
     return solve
 
-# %% ../nbs/07a_teachers.ipynb #11095c54
-class DefendReply(_Reply):
+# %% ../nbs/07a_teachers.ipynb #d64652b6
+class DefendReply(StrictReply):
     "Which options a reader would defend"
     reasons:list[str] = []
     defensible:list[str]
@@ -347,36 +354,39 @@ def read_defended(
     if odd := said-{str(i+1) for i in range(len(problem.choices))}: raise ValueError(f"defensible: {', '.join(sorted(odd))}: must be numbers of options, 1 to {len(problem.choices)}")
     return said
 
-# %% ../nbs/07a_teachers.ipynb #d3045c7b
-def _reader(lm, read, form, schema, how):
-    "A function that puts (prompt, record, language) triples to `lm` and reads all replies; a failed call gives [], an unreadable reply [None]"
+# %% ../nbs/07a_teachers.ipynb #b7b8e02e
+def _reader(lm, k, read, form, schema, how):
+    "A function that puts (prompt, record, language) triples to `lm`, `k` times each, and reads all replies; an unreadable one is None, a failed call none"
     def ask(asked):
-        answers = ask_all(lm, [p for p,_,_ in asked], [lambda text, r=r: read(text, r) for _,r,_ in asked], lang=[lang for *_,lang in asked],
-                          schema=reply_schema(form) if schema else None, **how)
+        every = [a for a in asked for _ in range(k)]
+        answers = ask_all(lm, [p for p,_,_ in every], [lambda text, r=r: read(text, r) for _,r,_ in every], lang=[lang for *_,lang in every],
+                          seeds=list(range(k))*len(asked), schema=reply_schema(form) if schema else None, **how)
         count_tokens(ask.spent, lm, [a.usage for a in answers])
-        return [[] if a.made is None and a.replies[-1].error else [a.made] for a in answers]
+        return [[a.made for a in answers[i*k:i*k+k] if a.made is not None or not a.replies[-1].error] for i in range(len(asked))]
     ask.spent = {}
     return ask
 
 def lm_defender(
     lm:LM,
     store:Store|None=None,
+    k:int=1, # readings of each problem
+    temperature:float=.7,
     max_tokens:int=4096, # of one reply, hidden thoughts included
     own:bool=True, # read what it wrote itself, too
     schema:bool=True, # have the service keep to the reply's schema
-    **how, # what else `ask_all` takes: `repairs`, `progress`, `run_options`, `temperature`
+    **how, # what else `ask_all` takes: `repairs`, `progress`, `run_options`
 )->Defender:
-    "Says which options of problems a careful reader could defend, all together"
-    ask = _reader(lm, read_defended, DefendReply, schema, dict(store=store, max_tokens=max_tokens) | how)
+    "Says which options of problems a careful reader could defend, `k` times each, all together"
+    ask = _reader(lm, k, read_defended, DefendReply, schema, dict(store=store, max_tokens=max_tokens, temperature=temperature) | how)
     def defend(problems):
         mine = [i for i,p in enumerate(problems) if own or p.source!=lm.name]
-        said = dict(zip(mine, ask([(_prompt('defend', problems[i].lang, problem=problems[i]), problems[i], problems[i].lang) for i in mine])))
+        said = dict(zip(mine, ask([(chat_prompt('defend', problems[i].lang, problem=problems[i]), problems[i], problems[i].lang) for i in mine])))
         return [said.get(i, []) for i in range(len(problems))]
     defend.spent = ask.spent
     return defend
 
-# %% ../nbs/07a_teachers.ipynb #d29fe924
-class ErrorReply(_Reply):
+# %% ../nbs/07a_teachers.ipynb #11095c54
+class ErrorReply(StrictReply):
     "What kind of error a reader sees"
     line:str = ''
     error_types:list[str] = Field(min_length=1)
@@ -390,17 +400,26 @@ def read_error(
     if odd := [t for t in named if t not in ERROR_TYPES]: raise ValueError(f"error_types: {'; '.join(odd)}: must be from {'; '.join(ERROR_TYPES)}")
     return named
 
+def named_by_most(
+    readings:Sequence[tuple[str, ...]|None], # None: unreadable
+)->tuple[str, ...]|None: # None: no reading at all could be used
+    "The error types that at least half of the `readings` name, most frequent first"
+    n, counts = len(readings), Counter(t for r in readings if r for t in dict.fromkeys(r))
+    return tuple(t for t,k in counts.most_common() if 2*k>=n) if any(readings) else None
+
 def lm_namer(
     lm:LM,
     store:Store|None=None,
+    k:int=1, # readings of each transfer
+    temperature:float=.7,
     max_tokens:int=4096, # of one reply, hidden thoughts included
     schema:bool=True, # have the service keep to the reply's schema
-    **how, # what else `ask_all` takes: `repairs`, `progress`, `run_options`, `temperature`
+    **how, # what else `ask_all` takes: `repairs`, `progress`, `run_options`
 )->Namer:
-    "Names the one or two error types that describe rejected paths best, all together"
-    ask = _reader(lm, read_error, ErrorReply, schema, dict(store=store, max_tokens=max_tokens) | how)
-    prompt = lambda t: _prompt('defend_error', t.problem.lang, problem=t.problem, chosen=t.chosen, rejected=t.rejected, error_types=ERROR_MEANINGS[t.problem.lang])
-    def name(transfers): return [a[0] if a else None for a in ask([(prompt(t), t, t.problem.lang) for t in transfers])]
+    "Names the error types that describe rejected paths best, by most of `k` readings, all together"
+    ask = _reader(lm, k, read_error, ErrorReply, schema, dict(store=store, max_tokens=max_tokens, temperature=temperature) | how)
+    prompt = lambda t: chat_prompt('defend_error', t.problem.lang, problem=t.problem, chosen=t.chosen, rejected=t.rejected, error_types=ERROR_MEANINGS[t.problem.lang])
+    def name(transfers): return [named_by_most(a) for a in ask([(prompt(t), t, t.problem.lang) for t in transfers])]
     name.spent = ask.spent
     return name
 
