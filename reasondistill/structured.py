@@ -102,7 +102,7 @@ def _options(lm, run_options):
     cap = run_options.get('budget')
     return dict(run_options) | (dict(budget=Ledger(cap, getattr(lm, 'model', lm.name))) if isinstance(cap, Budget) else {})
 
-# %% ../nbs/04h_structured.ipynb #3d831882
+# %% ../nbs/04h_structured.ipynb #3fbc5d20
 def ask_all(
     lm:LM,
     prompts:Sequence[tuple[dict[str, str], ...]], # chat messages of each
@@ -121,7 +121,8 @@ def ask_all(
     langs = [lang]*n if isinstance(lang, str) else lang
     own = [{}]*n if seeds is None else [dict(seed=s) for s in seeds]
     todo, answers = dict(enumerate(prompts)), [Answer(None, 'not asked', ())]*n
-    if not n==len(makes)==len(langs)==len(own): raise ValueError(f"{n} prompts, {len(makes)} makes, {len(langs)} languages, {len(own)} seeds: need one for each prompt")
+    if not n==len(makes)==len(langs)==len(own):
+        raise ValueError(f"{n} prompts, {len(makes)} makes, {len(langs)} languages, {len(own)} seeds: need one for each prompt")
     for turn in range(repairs+1):
         requests = [Request(messages=p, response_schema=schema, **sampling|own[i]) for i,p in todo.items()]
         said = dict(zip(todo, run(lm, requests, store, progress and (f'{progress}, repair {turn}' if turn else progress), **how)))
