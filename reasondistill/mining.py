@@ -165,7 +165,7 @@ class Replies(NamedTuple):
     repeated:list[Response]
     ungraded:list[Response]
 
-# %% ../nbs/05_mining.ipynb #21a2b24f
+# %% ../nbs/05_mining.ipynb #6fe46a8d
 def _by_id(problems):
     "The `problems` by id, if no two share one"
     twice = [i for i,n in Counter(p.id for p in problems).items() if n>1]
@@ -183,7 +183,7 @@ def by_problem(
         if p is None: out.orphans.append(r)
         elif it in seen: out.repeated.append(r)
         else:
-            if r.correct is None and r.finish!='error': r = grade_recorded(r, p)
+            if (r.correct is None or p.meta.get('label')=='vote') and r.finish!='error': r = grade_recorded(r, p) # a vote may have changed
             settled = r.correct is not None or r.finish=='error' or p.answer is None
             (out.groups[p.id] if settled else out.ungraded).append(r)
         seen.add(it)
