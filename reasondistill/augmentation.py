@@ -6,8 +6,8 @@
 __all__ = ['NOT_MADE', 'Solver', 'Defender', 'Namer', 'CHECKS', 'SKIPPED', 'Spent', 'mode', 'areas', 'Target', 'plan_id',
            'schedule', 'path_steps', 'made', 'check_structure', 'foreign', 'confession', 'text_faults', 'check_form',
            'check_rejected', 'skeleton', 'near_copies', 'blind', 'check_key', 'check_unique', 'check_error',
-           'check_student', 'Gate', 'strategy', 'checks_of', 'verify_all', 'verify', 'objections', 'Transferred',
-           'transfer_all', 'funnel', 'reasons', 'all_spent', 'expenses', 'acceptance']
+           'check_student', 'Gate', 'strategy', 'checks_of', 'verify_all', 'verify', 'objections', 'Failure',
+           'Transferred', 'transfer_all', 'funnel', 'reasons', 'all_spent', 'expenses', 'acceptance']
 
 # %% ../nbs/07_augmentation.ipynb #70355980
 import random, re
@@ -311,13 +311,19 @@ def near_copies(
         for m in alike(list(map(view, problems)), list(map(view, others)), limit): out.setdefault(m.i, f'{m.similarity:.2f} like {m.ids[1]}{how}')
     return out
 
-# %% ../nbs/07_augmentation.ipynb #2f90d0ed
+# %% ../nbs/07_augmentation.ipynb #0d014092
 def _earlier_copies(problems, limit):
     "Position -> [(an earlier position, what it is like)] among `problems`"
     out, kinds = defaultdict(list), ('question', 'both', 'passage')
     for view,how in ((lambda p: p, ''), (skeleton, ', but for names and numbers')):
-        for m in near_duplicates(list(map(view, problems)), limit, kinds): out[m.j].append((m.i, f'{m.similarity:.2f} like {m.ids[0]}{how}'))
+        for m in near_duplicates(list(map(view, problems)), limit, kinds):
+            if not (how and _recomputed(problems[m.i], problems[m.j])): out[m.j].append((m.i, f'{m.similarity:.2f} like {m.ids[0]}{how}'))
     return out
+
+def _recomputed(a, b):
+    "Whether the answers of `a` and `b` are different numbers"
+    words = [p.choices[int(p.answer)-1] if p.kind=='choice' and p.answer else p.answer or '' for p in (a, b)]
+    return words[0]!=words[1] and all(re.fullmatch(r'\D{0,2}\d+(?:[.,]\d+)*\D{0,3}', w) for w in words)
 
 # %% ../nbs/07_augmentation.ipynb #4851cb0a
 Solver = Callable[[Sequence[Problem]], list[list[str|None]]] # blind answers to each problem; None: an unreadable one; []: no attempt
@@ -514,7 +520,14 @@ def objections(
     "What the failed checks of `transfer` saw"
     return '; '.join(f'{c.name}: {c.evidence}' for c in transfer.checks if not c.ok and made(c))
 
-# %% ../nbs/07_augmentation.ipynb #19f4c3b4
+# %% ../nbs/07_augmentation.ipynb #b1464e30
+class Failure(NamedTuple):
+    "What a teacher could not make"
+    task:str # 'blueprint' or 'transfer'
+    id:str # of the hard negative, or `plan_id`
+    why:str
+    mendable:bool = True # False: no reply came
+
 class Transferred(NamedTuple):
     "What became of a plan: the last draft of each order, checked, in its order; and why there is none for some"
     transfers:list[Transfer]
@@ -531,27 +544,29 @@ class _Order:
     told:tuple[str, ...] = () # all objections
     open:bool = True
 
-    def take(self, draft, why):
-        "Take in the checked `draft` or the reason `why` there is none"
-        self.drafts, self.why = self.drafts+1, objections(draft) if draft else why
+    def take(self, draft, failure):
+        "Take in the checked `draft`, or the `failure` to make one"
+        self.drafts, self.why = self.drafts+1, objections(draft) if draft else failure.why
         self.told += (self.why,) if self.why else ()
-        self.open = bool(self.why) and not (draft and draft.kept)
+        self.open = bool(self.why) and (failure.mendable if draft is None else not draft.kept)
         usage = Counter(self.draft.meta.get('usage', {}) if self.draft else {}) + Counter(draft.meta.get('usage', {}) if draft else {})
         if draft: self.draft = draft.model_copy(update=dict(meta=draft.meta | dict(plan=plan_id(self.blueprint, self.target), usage=dict(usage))))
 
     def record(self): return self.draft.model_copy(update=dict(meta=self.draft.meta | dict(drafts=self.drafts, objections=list(self.told))))
 
-# %% ../nbs/07_augmentation.ipynb #a7203310
+# %% ../nbs/07_augmentation.ipynb #4c523dfd
 def _round(teacher, orders, blueprints, seeds, gate, kept):
     "Have `teacher` write all `orders` and check what comes"
     complaints = [o.why or None for o in orders]
     drafts = teacher.transfer([(o.blueprint, o.target) for o in orders], complaints, [o.draft for o in orders])
     checked = iter(verify_all([d for d in drafts if d], blueprints, seeds, gate, kept))
-    why = {f[1]: f[2] for f in getattr(teacher, 'failures', ()) if f[0]=='transfer'}
-    for o,d in zip(orders, drafts, strict=True): o.take(next(checked) if d else None, why.get(plan_id(o.blueprint, o.target), 'the teacher wrote nothing'))
+    failures = {f.id: f for f in teacher.failures if f.task=='transfer'}
+    for o,d in zip(orders, drafts, strict=True):
+        i = plan_id(o.blueprint, o.target)
+        o.take(next(checked) if d else None, failures.get(i, Failure('transfer', i, 'the teacher wrote nothing')))
 
 def transfer_all(
-    teacher, # offers `transfer`, see `teachers`
+    teacher, # offers `transfer` and `failures`, see `teachers`
     plan:Sequence[tuple[Blueprint, Target]], # as `schedule` makes it
     seeds:Mapping[str, Problem], # by id
     gate:Gate,

@@ -10,7 +10,7 @@ __all__ = ['WORKED', 'Teacher', 'worked_solve', 'observed_error', 'worked_bluepr
            'DefendReply', 'read_defended', 'lm_defender', 'ErrorReply', 'read_error', 'named_by_most', 'lm_namer',
            'Ensemble']
 
-# %% ../nbs/07a_teachers.ipynb #36fec81e
+# %% ../nbs/07a_teachers.ipynb #3fc5208c
 import json
 from collections import Counter, defaultdict
 from typing import Any, Mapping, Protocol, Sequence
@@ -18,7 +18,7 @@ from typing import Any, Mapping, Protocol, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from .answers import extract_answer, final_line
-from .augmentation import Defender, Gate, Namer, Solver, Spent, Target, all_spent, plan_id
+from .augmentation import Defender, Failure, Gate, Namer, Solver, Spent, Target, all_spent, plan_id
 from .blueprint import ERROR_MEANINGS, ERROR_TYPES, classify_error, divergence, extract_blueprints, states
 from .judging import Comparison, Verdict, judge_pairs
 from .lm import LM, Store, sample
@@ -26,11 +26,11 @@ from .problem import ASKED, Blueprint, HardNegative, Problem, Response, Transfer
 from .structured import Answer, ask_all, read_json, reply_schema
 from .tasks import area, make_problem, solve_again, structure, worked
 
-# %% ../nbs/07a_teachers.ipynb #a04c7c48
+# %% ../nbs/07a_teachers.ipynb #74ee4f5a
 class Teacher(Protocol):
     "What a stage may ask of a teacher; what could not be made is None, and `failures` says why"
     name:str
-    failures:list # (task, id, why)
+    failures:Sequence[Failure]
     def solve(self, problems:Sequence[Problem], k:int=1)->list[Response]: "`k` replies to each of `problems`"
     def blueprint(self, hard_negatives:Sequence[HardNegative])->list[Blueprint|None]: "The logic and the error of each of `hard_negatives`"
     def transfer(self, plan:Sequence[tuple[Blueprint, Target]], complaints:Sequence[str|None]|None=None,
@@ -273,7 +273,7 @@ class Writer:
     def kept(self, task:str, ids:Sequence[str], answers:Sequence[Answer])->list:
         "What was made, with the tokens it took; what was not is noted under `failures`"
         count_tokens(self.spent, self.lm, [a.usage for a in answers])
-        self.failures += [(task, i, a.why) for i,a in zip(ids, answers) if a.why]
+        self.failures += [Failure(task, i, a.why, mendable=not (a.replies and a.replies[-1].error)) for i,a in zip(ids, answers) if a.why]
         return [a.made for a in answers]
 
 # %% ../nbs/07a_teachers.ipynb #f432c44f
