@@ -63,14 +63,15 @@ def states(
     right = r'(?!\.?\d)' if v[-1].isdigit() else '' if '가'<=v[-1]<='힣' else f'(?!{kind(v[-1])})'
     return bool(re.search(f'(?<!{kind(v[0])})' + re.escape(v) + right, plain(text)))
 
-# %% ../nbs/06_blueprint.ipynb #63ddac73
+# %% ../nbs/06_blueprint.ipynb #a505c4e9
 def divergence(
     golden_steps:Sequence[tuple[str, str, str]], # (step id, its line, its value), in order
     failed_text:str,
 )->str: # id of the step
     "The first of `golden_steps` that is not in `failed_text`"
-    same_wording = golden_steps[0][1] in failed_text
-    missing = (i for i,line,value in golden_steps if not (line in failed_text if same_wording else states(failed_text, value)))
+    told = re.sub(r'\n[^\n]*(?:answer|정답)\s*[:：][^\n]*\Z', '', failed_text.rstrip(), flags=re.I)
+    same_wording = golden_steps[0][1] in told
+    missing = (i for i,line,value in golden_steps if not (line in told if same_wording else states(told, value)))
     return next(missing, golden_steps[-1][0])
 
 # %% ../nbs/06_blueprint.ipynb #89ea4d19

@@ -299,14 +299,19 @@ def typical_errors(
         out.setdefault(w, (e, w))
     return list(out.values())
 
-# %% ../nbs/06a_formulas.ipynb #64657337
+# %% ../nbs/06a_formulas.ipynb #0d0fc5e5
+def _factors(formula):
+    "The numbers that belong to the calculation itself: constants, and factors of units and percentages"
+    own = [exact(n.value) for n in formula.nodes if n.op in ('constant', 'unit')]
+    return {*own, *(1/x for x in own if x), *(Fraction(100) for n in formula.steps if n.op=='percent')}
+
 def _clean(formula, values, places):
-    "All values of a draw, if they are positive, short and no two the same; else None"
+    "Whether all values of a draw are positive and short, no two the same, and no result looks like a constant"
     try: v = compute(formula, values)
-    except ValueError: return None
+    except ValueError: return False
     told = [(n, v[n.id]) for n in formula.nodes if n.op!='constant' and n.op not in COMPARISONS]
-    ok = all(x>0 and (n.op=='unit' or (x*10**places).denominator==1) for n,x in told) and len({x for _,x in told})==len(told)
-    return v if ok else None
+    if not all(x>0 and (n.op=='unit' or (x*10**places).denominator==1) for n,x in told): return False
+    return len({x for _,x in told})==len(told) and not _factors(formula) & {x for n,x in told if n.op!='given'}
 
 def _tells(formula, values, edit, errors):
     "Whether some error is plausible; with `edit`: whether that one is, and is told from others by its answer and by the value that it misses"
@@ -354,14 +359,14 @@ def with_ranges(
         nodes.append(n.model_copy(update=dict(zip(names, map(written, ends)))) if ends else n)
     return formula.model_copy(update=dict(nodes=tuple(nodes)))
 
-# %% ../nbs/06a_formulas.ipynb #ff8ffa26
+# %% ../nbs/06a_formulas.ipynb #57f66973
 _MARKED = re.compile(r'<<([^<>]*)=([^<>=]*)>>')
-_NUMBER = r'\(?[$₩]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?\)?'
+_NUMBER = r'\(?[$₩]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?(?:\s?(?:[가-힣]{1,4}|[cmk]?m|[km]?g|m?[lL])(?![a-z]))?\)?' # with a unit, where it has one
 _PLAIN = re.compile(rf'(?<![\w.(])((?:{_NUMBER}\s*[-+*/×÷x−]\s*)+{_NUMBER})\s*=\s*[$₩]?(\d[\d,]*(?:\.\d+)?%?)')
 
 def _arithmetic(calculation, result):
     "A calculation and its result in plain signs; where the result is a percentage, so is what it was calculated from"
-    plain = lambda t: re.sub(r'[$₩,\s]', '', t).translate(str.maketrans('×÷−x', '*/-*'))
+    plain = lambda t: re.sub(r'[$₩,\sA-Za-wyz가-힣]', '', t).translate(str.maketrans('×÷−x', '*/-*'))
     if result.strip().endswith('%'): return plain(calculation).replace('%', ''), plain(result).rstrip('%')
     return re.sub(r'(\d*\.?\d+)%', r'(\1/100)', plain(calculation)), plain(result)
 
@@ -550,12 +555,11 @@ class Story(Record):
     lang:str = 'en'
     teacher:str = ''
 
-# %% ../nbs/06a_formulas.ipynb #e1e648d7
+# %% ../nbs/06a_formulas.ipynb #abf24035
 def _number_faults(story, formula, values):
     "What is wrong with the numbers in the question of `story`"
     v = compute(formula, values)
-    factors = [exact(n.value) for n in formula.nodes if n.op in ('constant', 'unit')]
-    allowed = {v[n.id] for n in formula.givens} | {1, *factors, *(1/x for x in factors if x)}
+    allowed = {v[n.id] for n in formula.givens} | _factors(formula) | {1}
     extra = [x for x,_ in stated_numbers(story.question) if x not in allowed]
     missing = [f'{n.id} = {written(v[n.id])}' for n in formula.givens if not states(story.question, written(v[n.id]))]
     told = [written(v[n.id]) for n in formula.steps if n.op not in COMPARISONS and v[n.id] in extra]
