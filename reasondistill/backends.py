@@ -4,21 +4,22 @@
 
 # %% auto #0
 __all__ = ['TESTED', 'BACKENDS', 'imported', 'orpo_columns', 'dpo_columns', 'sft_columns', 'batch_numbers', 'in_order',
-           'trainer_arguments', 'trl_orpo', 'trl_sft', 'trl_dpo', 'PlainLogProbs', 'shares_truly', 'unsloth_student',
-           'unsloth_lora', 'versions', 'train_with']
+           'trainer_arguments', 'trl_orpo', 'trl_sft', 'trl_dpo', 'PlainLogProbs', 'unsloth_student', 'unsloth_lora',
+           'versions', 'train_with']
 
-# %% ../nbs/10a_backends.ipynb #325d416a
-import importlib, json, random
+# %% ../nbs/10a_backends.ipynb #b50eaa87
+import importlib, json
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Iterable
 from unittest.mock import patch
 
-from . import orpo, training
+from . import training
 from .local import load, quiet
-from .orpo import Row, can_share, collate, score, tokenize_pairs
+from .orpo import Row, tokenize_pairs
 from .problem import Pair, UserError, write_text
+from .shared_prompt import sharing
 from .training import (Settings, _finish_run, _open_run, batches, has_adapter, latest_checkpoint, load_adapter, log_rows, lora,
     mixed_precision, read_log, seal, train, training_plan, write_log)
 
@@ -37,26 +38,33 @@ def imported(
         raise UserError(f"{module}: {', '.join(names)} cannot be imported ({why}): this was tested with {package} {version}, so try "
                         f"pip install {package}=={version}, or train with the backend 'own', which needs neither") from e
 
-# %% ../nbs/10a_backends.ipynb #6b174cf1
+# %% ../nbs/10a_backends.ipynb #be0c4a57
+def _sides(row):
+    "The prompt of `row`, its chosen and its rejected response"
+    if len(row.pairs)!=1: raise UserError(f"a row with {len(row.pairs)} pairs: TRL's trainers take one pair a row, so do not join pairs with `share`")
+    (c, r), = row.pairs
+    return row.prompt, row.responses[c], row.responses[r]
+
 def orpo_columns(
     row:Row,
 )->dict[str, list[int]]: # as `ORPOTrainer` tokenises; -100 marks what is not scored as a response
     "The ids of `row` for TRL's ORPO"
-    out = dict(prompt_input_ids=[*row.prompt], prompt_attention_mask=[1]*len(row.prompt))
-    for side,y in zip(('chosen', 'rejected'), (row.responses[i] for i in row.pairs[0])):
-        out |= {f'{side}_input_ids':[*row.prompt, *y], f'{side}_attention_mask':[1]*len(row.prompt+y), f'{side}_labels':[-100]*len(row.prompt)+[*y]}
+    prompt, *responses = _sides(row)
+    out = dict(prompt_input_ids=[*prompt], prompt_attention_mask=[1]*len(prompt))
+    for side,y in zip(('chosen', 'rejected'), responses):
+        out |= {f'{side}_input_ids':[*prompt, *y], f'{side}_attention_mask':[1]*len(prompt+y), f'{side}_labels':[-100]*len(prompt)+[*y]}
     return out
 
-# %% ../nbs/10a_backends.ipynb #3d5842ce
+# %% ../nbs/10a_backends.ipynb #b843ca5a
 def dpo_columns(row:Row)->dict[str, list[int]]:
     "The ids of `row` for TRL's DPO"
-    chosen, rejected = row.pairs[0]
-    return dict(prompt_ids=[*row.prompt], chosen_ids=[*row.responses[chosen]], rejected_ids=[*row.responses[rejected]])
+    prompt, chosen, rejected = _sides(row)
+    return dict(prompt_ids=[*prompt], chosen_ids=[*chosen], rejected_ids=[*rejected])
 
 def sft_columns(row:Row)->dict[str, list[int]]:
     "The ids of the prompt and the chosen response of `row` for TRL's SFT; only the response is learned"
-    y = row.responses[row.pairs[0][0]]
-    return dict(input_ids=[*row.prompt, *y], labels=[-100]*len(row.prompt)+[*y])
+    prompt, chosen, _ = _sides(row)
+    return dict(input_ids=[*prompt, *chosen], labels=[-100]*len(prompt)+[*chosen])
 
 # %% ../nbs/10a_backends.ipynb #a4c49700
 def batch_numbers(
@@ -118,7 +126,7 @@ def _dataset(rows):
 
 def _with_lora(model, settings): return model if has_adapter(model) else lora(model, settings)
 
-# %% ../nbs/10a_backends.ipynb #4a737ed9
+# %% ../nbs/10a_backends.ipynb #21170f52
 def trl_sft(model, tokenizer, rows, order, settings, arguments):
     "TRL's SFT trainer for `model` on the chosen responses of `rows` in `order`"
     Config, Trainer = imported('trl', 'SFTConfig', 'SFTTrainer')
@@ -134,6 +142,7 @@ def trl_dpo(model, tokenizer, rows, order, settings, arguments):
     args = Config(**arguments, beta=s.beta, max_length=s.max_length, disable_dropout=False)
     as_is = lambda self, dataset, *args, **kw: dataset
     planned = in_order(Trainer, order, _prepare_dataset=as_is)
+    _with_lora(model, settings).unload() # a layer that does not exist is named before TRL stumbles over it
     return planned(model, args=args, train_dataset=_dataset(map(dpo_columns, rows)), processing_class=tokenizer, peft_config=adapter)
 
 # %% ../nbs/10a_backends.ipynb #fec2a30d
@@ -171,34 +180,6 @@ def _on_this_device():
     finally:
         if bars: datasets.enable_progress_bars()
 
-# %% ../nbs/10a_backends.ipynb #f5563167
-def _leaky(batch):
-    "The `batch` with a mask under which later responses see earlier ones"
-    import torch
-    mask = batch['attention_mask']
-    n = mask.shape[-1]
-    return {**batch, 'attention_mask':torch.ones(n, n, dtype=torch.bool, device=mask.device).tril().expand_as(mask)}
-
-def shares_truly(
-    model, # a causal language model, with or without an adapter
-    seed:int=0, # of the random tokens it is tried on
-)->bool: # False: lay each response down with its own prompt
-    "True if `model` heeds the mask and the positions of a shared row: whole sequences score the same, and a mutated mask shows"
-    import torch
-    if not can_share(model): return False
-    rng = random.Random(seed)
-    ids = lambda k: tuple(rng.randrange(model.config.get_text_config().vocab_size) for _ in range(k))
-    row, training = Row(ids(12), (ids(7), ids(9)), ((0, 1),)), model.training
-    here = lambda batch: {k:v.to(model.device) for k,v in batch.items()}
-    try:
-        with torch.no_grad():
-            model.eval()
-            tried = here(collate([row], shared=False)), here(collate([row])), _leaky(here(collate([row])))
-            whole, shared, leaky = (score(model, b)[0] for b in tried)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError): return False
-    finally: model.train(training)
-    return bool((shared-whole).abs().max()*10<(leaky-whole).abs().max()) # rounding is far smaller than a leak
-
 # %% ../nbs/10a_backends.ipynb #b5192c16
 _LINEAR = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj')
 
@@ -224,14 +205,15 @@ def _unsloth_trl(model, tokenizer, rows, order, settings, arguments):
     "TRL's ORPO, as Unsloth has patched it, around Unsloth's LoRA"
     return trl_orpo(unsloth_lora(model, settings), tokenizer, rows, order, settings, arguments)
 
-# %% ../nbs/10a_backends.ipynb #6ed8e428
-@contextmanager
-def _unsloth_parts():
-    "While it lasts, our trainer takes Unsloth's LoRA, and shares prompts only with a model that has proven to heed the mask"
-    def proven(model):
-        if not (true := shares_truly(model)): print('Unsloth: this attention does not heed a shared mask: every response gets its own prompt.')
-        return true
-    with patch.object(training, 'lora', unsloth_lora), patch.object(orpo, 'can_share', proven): yield
+# %% ../nbs/10a_backends.ipynb #45eac643
+def _lora_that_tells(model, settings):
+    "Unsloth's LoRA around `model`, and a line if it cannot share prompts"
+    model = unsloth_lora(model, settings)
+    way, why = sharing(model)
+    if way=='apart': print(f'Unsloth: every response gets a prompt of its own: {why}')
+    return model
+
+def _by_unsloth(): return patch.object(training, 'lora', _lora_that_tells)
 
 # %% ../nbs/10a_backends.ipynb #9636f8d7
 def _keeper(out, steps_per_epoch, name, progress):
@@ -320,7 +302,7 @@ def _loaded(backend, student, tokenizer, settings):
     if tokenizer is None: raise UserError("a loaded student needs its tokenizer: give both, or the name of the student")
     return student, tokenizer
 
-# %% ../nbs/10a_backends.ipynb #ea1d2da4
+# %% ../nbs/10a_backends.ipynb #e25aa310
 def train_with(
     backend:str, # one of BACKENDS
     student, # a model without an adapter, trained in place; or a name or folder, which unsloth needs
@@ -336,10 +318,10 @@ def train_with(
     if backend not in BACKENDS: raise UserError(f"backend {backend!r}: must be one of {', '.join(BACKENDS)}")
     out, validation = Path(out), list(validation)
     if validation and backend in _TRL:
-        raise UserError(f"backend {backend!r}: does not look at validation pairs and keeps its last adapter: leave them out, or take 'own' or 'unsloth'")
+        raise UserError(f"backend {backend!r}: does not look at validation pairs and keeps its last adapter: leave them out, or take 'own'")
     _same_backend(out, backend)
     model, tokenizer = _loaded(backend, student, tokenizer, settings)
     callbacks = (_signature(out, backend), *callbacks)
     if backend in _TRL: return _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbacks)
-    with _unsloth_parts() if backend=='unsloth' else nullcontext():
+    with _by_unsloth() if backend=='unsloth' else nullcontext():
         return train(model, tokenizer, pairs, out, settings, validation=validation, progress=progress, callbacks=callbacks)
