@@ -8,17 +8,17 @@ __all__ = ['ERROR_TYPES', 'ERROR_MEANINGS', 'REASONING_WORDS', 'STEP_KINDS', 'DO
            'StepReply', 'BlueprintReply', 'in_order', 'quoted', 'read_blueprint', 'extract_blueprints',
            'extract_blueprint']
 
-# %% ../nbs/06_blueprint.ipynb #7db1a40b
+# %% ../nbs/06_blueprint.ipynb #9a37f179
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .answers import fold, same_answer, spoken
-from .lm import LM, Store
+from .answers import same_answer, spoken
+from .lm import LM
 from .problem import Blueprint, HardNegative, Problem, Response, Step, UserError, content_id, prompt_hash, render
 from .structured import Answer, ask_all, read_json, reply_schema
 

@@ -9,14 +9,14 @@ __all__ = ['OPS', 'COMPARISONS', 'EDITS', 'OP_TEXTS', 'TEMPTING', 'exact', 'writ
            'formula_blueprint', 'story_prompt', 'NameReply', 'StoryReply', 'Story', 'read_story', 'tell_stories',
            'path_lines', 'computed_options', 'formula_transfer', 'recompute']
 
-# %% ../nbs/06a_formulas.ipynb #347691f7
+# %% ../nbs/06a_formulas.ipynb #797e8582
 import ast, re
 from collections import Counter
 from fractions import Fraction
 from itertools import permutations, product
 from math import factorial, prod
 from random import Random
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from pydantic import BaseModel, Field
 
