@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RULES', 'CATEGORIES', 'Judge', 'Tally', 'tally', 'p_fails', 'pass_interval', 'Rule', 'chance_taken', 'category',
-           'by_agreement', 'typical', 'rivals', 'by_judge', 'failed_path', 'Replies', 'by_problem', 'MiningResult',
-           'mine']
+           'by_agreement', 'typical', 'rivals', 'by_judge', 'failed_path', 'Replies', 'by_problem', 'SetAside',
+           'MiningResult', 'mine']
 
 # %% ../nbs/05_mining.ipynb #c753bb96
 from collections import Counter, defaultdict
@@ -189,26 +189,17 @@ def by_problem(
         seen.add(it)
     return out
 
-# %% ../nbs/05_mining.ipynb #462884a7
+# %% ../nbs/05_mining.ipynb #2597dce2
 _LISTS = ('failed', 'unreadable', 'orphans', 'repeated', 'ungraded')
 
-@dataclass(frozen=True)
-class MiningResult:
-    "Hard negatives, the fate of every problem, and every reply that says nothing about one"
-    hard_negatives:list[HardNegative]
-    rows:list[dict[str, Any]] # one per problem, in the order of the problems
-    rule:Rule
-    orphans:list[Response]=field(default_factory=list) # replies to unknown problems
-    failed:list[Response]=field(default_factory=list) # replies that never came: outside the rates
-    unreadable:list[Response]=field(default_factory=list) # replies without a readable answer: wrong ones
+@dataclass(frozen=True, kw_only=True)
+class SetAside:
+    "Every reply without an answer or without a place"
+    failed:list[Response]=field(default_factory=list) # never came: outside the rates
+    unreadable:list[Response]=field(default_factory=list) # without a readable answer: wrong ones
+    orphans:list[Response]=field(default_factory=list) # to unknown problems
     repeated:list[Response]=field(default_factory=list) # the same reply once more: outside the rates
-    ungraded:list[Response]=field(default_factory=list) # replies that nothing can grade: outside the rates
-
-    @property
-    def table(self):
-        "A DataFrame with one row per problem"
-        import pandas as pd
-        return pd.DataFrame(self.rows)
+    ungraded:list[Response]=field(default_factory=list) # nothing can grade them: outside the rates
 
     @property
     def aside(self):
@@ -216,6 +207,20 @@ class MiningResult:
         import pandas as pd
         rows = [dict(why=k, id=r.problem_id, model=r.model, sample=r.sample, finish=r.finish, said=r.error or r.text) for k in _LISTS for r in getattr(self, k)]
         return pd.DataFrame(rows, columns=['why', 'id', 'model', 'sample', 'finish', 'said'])
+
+# %% ../nbs/05_mining.ipynb #1f15d0a7
+@dataclass(frozen=True)
+class MiningResult(SetAside):
+    "Hard negatives, the fate of every problem, and the replies set aside"
+    hard_negatives:list[HardNegative]
+    rows:list[dict[str, Any]] # one per problem, in the order of the problems
+    rule:Rule
+
+    @property
+    def table(self):
+        "A DataFrame with one row per problem"
+        import pandas as pd
+        return pd.DataFrame(self.rows)
 
     @property
     def missing(self)->list[str]:

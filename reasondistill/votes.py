@@ -109,7 +109,7 @@ class VoteResult:
         "How many problems met which fate"
         return dict(problems=len(self.rows), **Counter(r['fate'] for r in self.rows), orphans=len(self.orphans), repeated=len(self.repeated))
 
-# %% ../nbs/05a_votes.ipynb #2ce5e6ab
+# %% ../nbs/05a_votes.ipynb #91e0876d
 _MARKS = ('label', 'margin', 'votes', 'voters')
 
 def _unvoted(problem):
@@ -121,7 +121,8 @@ def _labelled(problem, poll, why):
     "`problem` with the label of `poll`, unless it has gold or there is a reason `why` not"
     if problem.answer is not None or why: return problem
     votes = {a: float(w) for a,w in poll.votes.items()}
-    return problem.model_copy(update=dict(answer=poll.leader, meta=problem.meta | dict(label='vote', margin=float(poll.margin), votes=votes, voters=list(poll.voters))))
+    meta = dict(label='vote', margin=float(poll.margin), votes=votes, voters=list(poll.voters))
+    return problem.model_copy(update=dict(answer=poll.leader, meta=problem.meta | meta))
 
 def _vote_row(problem, poll, why, responses):
     "What the table says of a problem"
@@ -145,7 +146,7 @@ def label_by_vote(
     return VoteResult([_labelled(p, polls[p.id], why[p.id]) for p in problems],
         [_vote_row(p, polls[p.id], why[p.id], sorted_.groups.get(p.id, [])) for p in problems], polls, sorted_.orphans, sorted_.repeated)
 
-# %% ../nbs/05a_votes.ipynb #3ef91c65
+# %% ../nbs/05a_votes.ipynb #c95f7aac
 def calibration(
     rows:list[dict[str, Any]], # of a `VoteResult`; those with gold are used
     edges:tuple[float, ...]=(0., .2, .4, .6, .8, 1.), # of the bins of margin, rising; each bin holds its lower edge, the last both
@@ -156,8 +157,9 @@ def calibration(
     told, out = [r for r in rows if r['agrees'] is not None], []
     for low,high in zip(edges, edges[1:]):
         inside = [r['agrees'] for r in told if low<=r['margin']<high or r['margin']==high==edges[-1]]
-        ci = binomtest(sum(inside), len(inside)).proportion_ci(method='wilson') if inside else (float('nan'),)*2
-        out.append(dict(margin=f'{low:g} to {high:g}', problems=len(inside), right=sum(inside), accuracy=sum(inside)/len(inside) if inside else float('nan'), low=ci[0], high=ci[1]))
+        k, n = sum(inside), len(inside)
+        ci = binomtest(k, n).proportion_ci(method='wilson') if n else (float('nan'),)*2
+        out.append(dict(margin=f'{low:g} to {high:g}', problems=n, right=k, accuracy=k/n if n else float('nan'), low=ci[0], high=ci[1]))
     return pd.DataFrame(out).set_index('margin')
 
 # %% ../nbs/05a_votes.ipynb #91981f54
