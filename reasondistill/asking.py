@@ -26,9 +26,9 @@ class Request(Record):
     stop:str = '' # regular expression that ends the reply once it matches; empty: none
     response_schema:dict[str, Any]|None = None # JSON schema of the reply; None: free text
 
-# %% ../nbs/03a_requests.ipynb #7a46984e
-Failure = Literal['rate_limit', 'server', 'timeout', 'connection', 'malformed', 'empty', 'blocked', 'refused', 'auth', 'bad_request', 'budget', 'unknown']
-RETRYABLE = frozenset({'rate_limit', 'server', 'timeout', 'connection', 'malformed', 'empty'})
+# %% ../nbs/03a_requests.ipynb #db21cb3f
+Failure = Literal['rate_limit', 'server', 'timeout', 'unreachable', 'connection', 'malformed', 'empty', 'blocked', 'refused', 'auth', 'bad_request', 'budget', 'unknown']
+RETRYABLE = frozenset({'rate_limit', 'server', 'timeout', 'unreachable', 'connection', 'malformed', 'empty'})
 
 # %% ../nbs/03a_requests.ipynb #44750a18
 class Completion(Record):

@@ -118,7 +118,7 @@ class Budget(Record):
     requests:int|None = Field(default=None, ge=0) # sent, repeated ones included
     table:str|None = None # of prices; None: the package's
 
-# %% ../nbs/03c_budget.ipynb #7c4c7838
+# %% ../nbs/03c_budget.ipynb #92a564b5
 class Cost(NamedTuple):
     "Requests, tokens and US dollars"
     requests:int = 0
@@ -127,7 +127,7 @@ class Cost(NamedTuple):
     def __add__(self, other): return Cost(self[0]+other[0], self[1]+other[1], self[2]+other[2])
     def __sub__(self, other): return Cost(self[0]-other[0], self[1]-other[1], self[2]-other[2])
 
-_FREE = {'rate_limit', 'server', 'auth', 'bad_request', 'blocked'} # failures before the model had anything to do
+_FREE = {'rate_limit', 'server', 'auth', 'bad_request', 'blocked', 'unreachable'} # failures before the model had anything to do
 
 class Ledger:
     "What a run has spent and what is on its way, held against a `Budget`"

@@ -168,7 +168,7 @@ def answer_stop(
     short = problem.kind=='choice' and len(problem.choices)<10
     return r'(?:Answer|정답) *: *' + (r'\(?[1-9]' if short else r'[^\s][^\n]*\n')
 
-# %% ../nbs/04_lm.ipynb #5b83f903
+# %% ../nbs/04_lm.ipynb #15338cec
 def requests_for(
     problems:Sequence[Problem],
     n:int=3, # samples of each
@@ -192,7 +192,8 @@ def sample(
 )->list[Response]: # `n` for each problem, graded, problem by problem
     "`n` graded replies of `lm` to each of the `problems`"
     said = run(lm, requests_for(problems, n, temperature, max_tokens, seed), store, progress, **how)
-    return [grade(Response(problem_id=p.id, model=lm.name, sample=i, text=c.text, finish=c.finish, usage=c.usage, error=c.error), p)
+    return [grade(Response(problem_id=p.id, model=lm.name, sample=i, text=c.text, finish=c.finish, usage=c.usage, error=c.error,
+                           meta=dict(failure=c.failure) if c.failure else {}), p)
             for (p,i),c in zip(((p, i) for p in problems for i in range(n)), said)]
 
 # %% ../nbs/04_lm.ipynb #aed8ebfb

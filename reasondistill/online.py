@@ -97,11 +97,11 @@ class _Keeper:
         try: self.store.put(self.unsaved)
         except UserError as e: raise UserError(f"{e} {len(self.unsaved)} replies that did not fit are in {rescue(self.unsaved)}: take them in with import_replies.") from e
 
-# %% ../nbs/03d_online.ipynb #05a40439
+# %% ../nbs/03d_online.ipynb #a6a23a2a
 ATTEMPTS, PAID_ATTEMPTS = 6, 3 # of one request
 LONGEST_WAIT = 600 # seconds; a service that asks for more is not asked again in this run
 DOWN = 10 # requests in a row that were given up, after which the service counts as down
-_OF_THE_SERVICE = {'rate_limit', 'server', 'timeout', 'connection', 'unknown'}
+_OF_THE_SERVICE = {'rate_limit', 'server', 'timeout', 'unreachable', 'connection', 'unknown'}
 
 def _hopeless(attempt, tried):
     "Whether to give up after `tried` attempts, of which `attempt` was the last"

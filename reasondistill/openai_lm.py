@@ -87,7 +87,7 @@ def openai_error(
     words = said.get('message') or said.get('detail') or error.response.text # a server of one's own has its own ways
     return status_error(error.status_code, words, code, wait_asked(error.response.headers))
 
-# %% ../nbs/04b_openai.ipynb #e66bdb6a
+# %% ../nbs/04b_openai.ipynb #75193d8e
 REST = 5. # seconds for which an address that keeps failing gets no requests, at most
 
 class _Replica:
@@ -96,7 +96,7 @@ class _Replica:
 
     def saw(self, failure, now):
         "Learn from the outcome of a request"
-        self.failed = self.failed+1 if failure in ('connection', 'timeout', 'server') else 0
+        self.failed = self.failed+1 if failure in ('unreachable', 'connection', 'timeout', 'server') else 0
         self.rests = now+min(REST, .1*(2**min(self.failed, 9)-2)) if self.failed else 0.
 
 def _least_loaded(replicas, now):

@@ -58,9 +58,10 @@ def status_error(
     failure = failure_of(status, code)
     return CallError(failure, f'{status}: {_short(said) or code or "no reason given"}', wait, model_wide=failure=='auth' or status==404 or code in _FOR_ALL)
 
-# %% ../nbs/03f_services.ipynb #f0efbff1
+# %% ../nbs/03f_services.ipynb #06b04662
 _BY_NAME = {'TimeoutError':'timeout', 'TimeoutException':'timeout', 'JSONDecodeError':'malformed', 'UnicodeDecodeError':'malformed', 'DecodingError':'malformed',
-    'ContentEncodingError':'malformed', 'InvalidURL':'bad_request', 'UnsupportedProtocol':'bad_request', 'ClientError':'connection', 'TransportError':'connection', 'OSError':'connection'}
+    'ContentEncodingError':'malformed', 'InvalidURL':'bad_request', 'UnsupportedProtocol':'bad_request', 'ConnectionRefusedError':'unreachable', 'gaierror':'unreachable', 'ClientConnectorError':'unreachable',
+    'ConnectError':'unreachable', 'ConnectTimeout':'unreachable', 'ClientError':'connection', 'TransportError':'connection', 'OSError':'connection'}
 
 def _causes(error):
     "The `error` and its causes, innermost first"

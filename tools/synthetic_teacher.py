@@ -40,17 +40,21 @@ def planted(number, kind, share, draft=0):
     return rng.choice(ways) if rng.random() < share else None
 
 
-def pools(pool, held, langs, fams, seed):
-    "Seed problems and held-out problems, the same for whoever asks with the same numbers"
+def pools(pool, held, langs, fams, seed, run=()):
+    "Those of the `run` with these overrides, if any; else seed problems and held-out problems, the same for whoever asks with the same numbers"
+    if run:
+        from reasondistill.pipeline import compose, problems_from_tasks
+        cfg = compose(*run)
+        return problems_from_tasks(cfg.data, cfg.seed)
     seeds = generate(pool, families=tuple(fams), langs=tuple(langs), seed=seed)
     return seeds, generate(held, families=tuple(fams), langs=tuple(langs), seed=seed+1, exclude=seeds) if held else []
 
 
 class Teacher:
     "Answers the package's prompts; `share` of its transfers are spoilt, `noise` of what it says as a reader is wrong"
-    def __init__(self, pool=60, held=40, langs=('en', 'ko'), fams=(), seed=0, share=.5, noise=.02):
+    def __init__(self, pool=60, held=40, langs=('en', 'ko'), fams=(), seed=0, share=.5, noise=.02, run=()):
         self.share, self.noise = share, noise
-        self.seeds, self.held = pools(pool, held, langs, fams or families(), seed)
+        self.seeds, self.held = pools(pool, held, langs, fams or families(), seed, run)
         self.known, self.shown = {}, {} # what is true of a problem: by its solver's prompt, and by how its text begins in other prompts
         for p in self.seeds+self.held:
             w = worked(p)
