@@ -298,32 +298,36 @@ def skeleton(
     bare = lambda text: _NAMED[problem.lang].sub(put, text)
     return problem.model_copy(update=dict(passage=bare(problem.passage), question=bare(problem.question), extra=bare(problem.extra), choices=tuple(map(bare, problem.choices))))
 
-# %% ../nbs/07_augmentation.ipynb #f06bb0a5
-def near_copies(
-    problems:Sequence[Problem],
-    others:Sequence[Problem],
-    limit:float=.9, # likeness that counts as a copy, in (0, 1]
-)->dict[int, str]: # position in `problems` -> what it is like
-    "Those of `problems` that are at least `limit` like one of `others`, as they stand or with other names and numbers"
-    out, problems, others = {}, list(problems), list(others)
-    if not problems or not others: return out
-    for view,how in ((lambda p: p, ''), (skeleton, ', but for names and numbers')):
-        for m in alike(list(map(view, problems)), list(map(view, others)), limit): out.setdefault(m.i, f'{m.similarity:.2f} like {m.ids[1]}{how}')
-    return out
-
-# %% ../nbs/07_augmentation.ipynb #0d014092
-def _earlier_copies(problems, limit):
-    "Position -> [(an earlier position, what it is like)] among `problems`"
-    out, kinds = defaultdict(list), ('question', 'both', 'passage')
-    for view,how in ((lambda p: p, ''), (skeleton, ', but for names and numbers')):
-        for m in near_duplicates(list(map(view, problems)), limit, kinds):
-            if not (how and _recomputed(problems[m.i], problems[m.j])): out[m.j].append((m.i, f'{m.similarity:.2f} like {m.ids[0]}{how}'))
-    return out
+# %% ../nbs/07_augmentation.ipynb #cc3c4c8f
+_VIEWS = ((lambda p: p, ''), (skeleton, ', but for names and numbers'))
 
 def _recomputed(a, b):
     "Whether the answers of `a` and `b` are different numbers"
     words = [p.choices[int(p.answer)-1] if p.kind=='choice' and p.answer else p.answer or '' for p in (a, b)]
     return words[0]!=words[1] and all(re.fullmatch(r'\D{0,2}\d+(?:[.,]\d+)*\D{0,3}', w) for w in words)
+
+def near_copies(
+    problems:Sequence[Problem],
+    others:Sequence[Problem],
+    limit:float=.9, # likeness that counts as a copy, in (0, 1]
+    strict:bool=True, # a copy with other numbers is one, too, if they lead to another number for an answer
+)->dict[int, str]: # position in `problems` -> what it is like
+    "Those of `problems` that are at least `limit` like one of `others`, as they stand or with other names and numbers"
+    out, problems, others = {}, list(problems), list(others)
+    if not problems or not others: return out
+    for view,how in _VIEWS:
+        for m in alike(list(map(view, problems)), list(map(view, others)), limit):
+            if strict or not (how and _recomputed(problems[m.i], others[m.j])): out.setdefault(m.i, f'{m.similarity:.2f} like {m.ids[1]}{how}')
+    return out
+
+# %% ../nbs/07_augmentation.ipynb #1754bc1c
+def _earlier_copies(problems, limit):
+    "Position -> [(an earlier position, what it is like)] among `problems`"
+    out, kinds = defaultdict(list), ('question', 'both', 'passage')
+    for view,how in _VIEWS:
+        for m in near_duplicates(list(map(view, problems)), limit, kinds):
+            if not (how and _recomputed(problems[m.i], problems[m.j])): out[m.j].append((m.i, f'{m.similarity:.2f} like {m.ids[0]}{how}'))
+    return out
 
 # %% ../nbs/07_augmentation.ipynb #4851cb0a
 Solver = Callable[[Sequence[Problem]], list[list[str|None]]] # blind answers to each problem; None: an unreadable one; []: no attempt
@@ -406,7 +410,7 @@ def check_student(
     seen = f'the student solves {right} of {n}'
     return _verdict('student', '' if right<=most*n+1e-9 else seen, seen)
 
-# %% ../nbs/07_augmentation.ipynb #c7a69cd2
+# %% ../nbs/07_augmentation.ipynb #5c3a8373
 CHECKS = ('structure', 'form', 'rejected', 'novelty', 'key', 'unique', 'error', 'student') # in the order in which they are made
 
 @dataclass(frozen=True)
@@ -423,6 +427,11 @@ class Gate:
     options:int = 1 # how many options more or fewer than the seed has
     longest:int = 6000 # characters in a path
     ratio:float = 2.5 # of the lengths of the paths
+
+    @property
+    def askers(self)->tuple[Callable, ...]:
+        "All that it asks"
+        return (*self.solvers, *self.defenders, *filter(None, (self.namer, self.student)))
 
 # %% ../nbs/07_augmentation.ipynb #489eb60a
 SKIPPED = dict(transferred=(), similar=('structure', 'error'), degraded=('structure', 'error', 'key', 'unique'))
@@ -442,7 +451,7 @@ def checks_of(
               *(() if gate.namer else ('error',)), *(() if gate.student else ('student',))}
     return tuple(c for c in CHECKS if c not in absent)
 
-# %% ../nbs/07_augmentation.ipynb #29876732
+# %% ../nbs/07_augmentation.ipynb #c9ee28fe
 def _read_checks(t, blueprint, seed, gate):
     "Verdicts on `t` that its own text gives"
     out = dict(structure=check_structure(t, blueprint)) if strategy(t)=='transferred' else {}
@@ -453,13 +462,12 @@ def _read_checks(t, blueprint, seed, gate):
 
 def _novelty(transfers, seeds, gate, kept):
     "Verdicts on the novelty of `transfers`, beside all but each other"
-    others, out = [*gate.against, *kept], [None]*len(transfers)
-    for degraded in (False, True):
-        at = [i for i,t in enumerate(transfers) if (strategy(t)=='degraded')==degraded]
-        than = list(gate.against) if degraded else [*seeds.values(), *others]
-        copies = near_copies([transfers[i].problem for i in at], than, gate.limit)
-        for n,i in enumerate(at): out[i] = _verdict('novelty', copies.get(n, ''), f'nothing like it among {len(than)} problems')
-    return out
+    problems, training = [t.problem for t in transfers], [*seeds.values(), *kept]
+    new = [i for i,t in enumerate(transfers) if strategy(t)!='degraded']
+    tested = near_copies(problems, gate.against, gate.limit)
+    trained = {new[n]: said for n,said in near_copies([problems[i] for i in new], training, gate.limit, strict=False).items()}
+    seen = lambda i: f'nothing like it among {len(gate.against)+len(training)*(i in new)} problems'
+    return [_verdict('novelty', tested.get(i) or trained.get(i, ''), seen(i)) for i in range(len(transfers))]
 
 # %% ../nbs/07_augmentation.ipynb #ded12af8
 def _each(askers, problems):
@@ -520,13 +528,13 @@ def objections(
     "What the failed checks of `transfer` saw"
     return '; '.join(f'{c.name}: {c.evidence}' for c in transfer.checks if not c.ok and made(c))
 
-# %% ../nbs/07_augmentation.ipynb #b1464e30
+# %% ../nbs/07_augmentation.ipynb #0cfaa15a
 class Failure(NamedTuple):
     "What a teacher could not make"
     task:str # 'blueprint' or 'transfer'
     id:str # of the hard negative, or `plan_id`
+    mendable:bool # False: no reply came
     why:str
-    mendable:bool = True # False: no reply came
 
 class Transferred(NamedTuple):
     "What became of a plan: the last draft of each order, checked, in its order; and why there is none for some"
@@ -554,7 +562,7 @@ class _Order:
 
     def record(self): return self.draft.model_copy(update=dict(meta=self.draft.meta | dict(drafts=self.drafts, objections=list(self.told))))
 
-# %% ../nbs/07_augmentation.ipynb #4c523dfd
+# %% ../nbs/07_augmentation.ipynb #40289d44
 def _round(teacher, orders, blueprints, seeds, gate, kept):
     "Have `teacher` write all `orders` and check what comes"
     complaints = [o.why or None for o in orders]
@@ -563,7 +571,7 @@ def _round(teacher, orders, blueprints, seeds, gate, kept):
     failures = {f.id: f for f in teacher.failures if f.task=='transfer'}
     for o,d in zip(orders, drafts, strict=True):
         i = plan_id(o.blueprint, o.target)
-        o.take(next(checked) if d else None, failures.get(i, Failure('transfer', i, 'the teacher wrote nothing')))
+        o.take(next(checked) if d else None, failures.get(i, Failure('transfer', i, True, 'the teacher wrote nothing')))
 
 def transfer_all(
     teacher, # offers `transfer` and `failures`, see `teachers`

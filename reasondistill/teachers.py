@@ -122,7 +122,7 @@ def worked_judge(
     score = lambda t: (extract_answer(t, problem).value==w.answer, sum(line in t or states(t, value) for _,line,value in w.steps))
     return 'A' if score(a)>score(b) else 'B' if score(b)>score(a) else 'TIE'
 
-# %% ../nbs/07a_teachers.ipynb #107c8507
+# %% ../nbs/07a_teachers.ipynb #f65d1c00
 class WorkedTeacher:
     "A teacher for problems from `tasks` that reads everything off their worked solutions"
     name, failures = WORKED, ()
@@ -131,7 +131,7 @@ class WorkedTeacher:
     def blueprint(self, hard_negatives): return [worked_blueprint(h) for h in hard_negatives]
     def transfer(self, plan, complaints=None, previous=None):
         return [worked_transfer(b, t, p) for (b,t),p in zip(plan, previous or [None]*len(plan), strict=True)]
-    def gate(self, **settings): return Gate(solvers=[worked_solver], defenders=[worked_defender], **settings)
+    def gate(self, **settings): return Gate(**dict(solvers=[worked_solver], defenders=[worked_defender]) | settings)
 
 # %% ../nbs/07a_teachers.ipynb #7af61a3f
 def chat_prompt(
@@ -241,7 +241,7 @@ def revision(
     if draft: return *prompt, dict(role='assistant', content=draft), dict(role='user', content=said)
     return *prompt[:-1], dict(role='user', content=prompt[-1]['content']+'\n\n'+said)
 
-# %% ../nbs/07a_teachers.ipynb #3996700c
+# %% ../nbs/07a_teachers.ipynb #68b72e79
 def count_tokens(
     spent:Spent, # is added to
     lm:LM,
@@ -273,7 +273,7 @@ class Writer:
     def kept(self, task:str, ids:Sequence[str], answers:Sequence[Answer])->list:
         "What was made, with the tokens it took; what was not is noted under `failures`"
         count_tokens(self.spent, self.lm, [a.usage for a in answers])
-        self.failures += [Failure(task, i, a.why, mendable=not (a.replies and a.replies[-1].error)) for i,a in zip(ids, answers) if a.why]
+        self.failures += [Failure(task, i, not (a.replies and a.replies[-1].error), a.why) for i,a in zip(ids, answers) if a.why]
         return [a.made for a in answers]
 
 # %% ../nbs/07a_teachers.ipynb #f432c44f
@@ -295,7 +295,7 @@ def written(
                       temperature=writer.temperature, top_p=writer.top_p, progress=writer.label('transfers'), **writer.asking)
     return writer.kept('transfer', [plan_id(*order) for order in plan], list(map(_accounted, answers)))
 
-# %% ../nbs/07a_teachers.ipynb #e2f07383
+# %% ../nbs/07a_teachers.ipynb #cc29a162
 class LMTeacher(Writer):
     "A teacher that puts all four tasks to a language model"
     def solve(self, problems, k=1):
@@ -315,9 +315,11 @@ class LMTeacher(Writer):
         return [j.verdict for j in judge_pairs(comparisons, self.lm, progress=self.label('verdicts'), **self.options, **self.run_options)]
 
     def gate(self, k=3, **settings)->Gate:
-        "A gate that asks this teacher's own model, `k` times blind and once about the options: second best to another model"
-        return Gate(solvers=[lm_solver(self.lm, k, temperature=self.temperature, **self.options, **self.run_options)],
-                    defenders=[lm_defender(self.lm, schema=self.schema, run_options=self.run_options, **self.options)], **settings)
+        "A gate that asks this teacher's own model, `k` times blind and once about options and error: second best to another model"
+        how = dict(schema=self.schema, run_options=self.run_options, **self.options)
+        asked = dict(solvers=[lm_solver(self.lm, k, temperature=self.temperature, **self.options, **self.run_options)], defenders=[lm_defender(self.lm, **how)],
+                     namer=lm_namer(self.lm, **how))
+        return Gate(**asked | settings)
 
 # %% ../nbs/07a_teachers.ipynb #f0751aa3
 def lm_solver(
@@ -423,7 +425,7 @@ def lm_namer(
     name.spent = ask.spent
     return name
 
-# %% ../nbs/07a_teachers.ipynb #f1f30987
+# %% ../nbs/07a_teachers.ipynb #305d9e26
 class Ensemble:
     "Teachers of which one writes and the others verify"
     def __init__(self,
@@ -459,4 +461,4 @@ class Ensemble:
 
     def gate(self, **settings)->Gate:
         "A gate whose solvers and readers are the verifiers"
-        return Gate(solvers=self.solvers, defenders=self.defenders, **settings)
+        return Gate(**dict(solvers=self.solvers, defenders=self.defenders) | settings)
