@@ -41,11 +41,12 @@ def similar_prompt(
     "The order to write a problem like `seed`, as `target` says"
     return chat_prompt('similar', target.lang, problem=seed, target=target, asked=ASKED[target.lang][target.kind], options=n_options(blueprint))
 
-# %% ../nbs/07b_ablations.ipynb #44154597
-def _unplanned(text, problem, blueprint, target, teacher, name, chosen, rejected, rejected_answer):
+# %% ../nbs/07b_ablations.ipynb #2aeca87b
+def _unplanned(text, problem, order, teacher, name, template, **paths):
     "The transfer without a mapping that a reply stands for"
-    return Transfer(id=content_id(name, teacher, problem.id, text), blueprint_id=blueprint.id, seed_id=blueprint.seed_id, mode=target.mode, problem=problem, chosen=chosen,
-                    rejected=rejected, rejected_answer=rejected_answer, mapping={}, teacher=teacher, meta=dict(strategy=name, prompt=prompt_hash(f"{dict(similar='similar', degraded='degrade')[name]}_{target.lang}")))
+    blueprint, target = order
+    return Transfer(id=content_id(name, teacher, problem.id, text), blueprint_id=blueprint.id, seed_id=blueprint.seed_id, mode=target.mode,
+                    problem=problem, mapping={}, teacher=teacher, meta=dict(strategy=name, prompt=prompt_hash(f'{template}_{target.lang}')), **paths)
 
 def read_similar(
     text:str, # a reply to the prompt `similar`
@@ -56,16 +57,18 @@ def read_similar(
     "The similar problem that `text` gives; a ValueError says what is wrong"
     r = SimilarReply.model_validate(read_json(text))
     p = written_problem(r, target, teacher, prompt=prompt_hash(f'similar_{target.lang}'))
-    return _unplanned(text, p, blueprint, target, teacher, 'similar', written_path(p, r.chosen, r.answer), written_path(p, r.rejected, r.rejected_answer), r.rejected_answer)
+    return _unplanned(text, p, (blueprint, target), teacher, 'similar', 'similar', chosen=written_path(p, r.chosen, r.answer),
+                      rejected=written_path(p, r.rejected, r.rejected_answer), rejected_answer=r.rejected_answer)
 
-# %% ../nbs/07b_ablations.ipynb #fdc2dcbd
+# %% ../nbs/07b_ablations.ipynb #63dfabf5
 def similar_reply(
     transfer:Transfer,
 )->str: # JSON
     "`transfer` as a reply to the prompt `similar`"
     p, lines = transfer.problem, lambda text: text.splitlines()[:-1]
-    return json.dumps(dict(passage=p.passage, question=p.question, choices=list(p.choices), answer=p.answer, chosen=lines(transfer.chosen), rejected=lines(transfer.rejected),
-                           rejected_answer=transfer.rejected_answer), ensure_ascii=False)
+    said = dict(passage=p.passage, question=p.question, choices=list(p.choices), answer=p.answer)
+    return json.dumps(said | dict(chosen=lines(transfer.chosen), rejected=lines(transfer.rejected), rejected_answer=transfer.rejected_answer),
+                      ensure_ascii=False)
 
 class SimilarTeacher(Writer):
     "Writes a problem like the seed of each order; made as a `Writer`, with the `seeds`"
@@ -101,7 +104,7 @@ def degrade_prompt(
     p = hard_negative.problem
     return chat_prompt('degrade', p.lang, problem=p, golden=hard_negative.golden.text, wrong=wrong_answer(p, target.seed))
 
-# %% ../nbs/07b_ablations.ipynb #e711d7d2
+# %% ../nbs/07b_ablations.ipynb #50087027
 class DegradedReply(StrictReply):
     "What a language model writes when asked to degrade a solution"
     rejected:list[str] = Field(min_length=1)
@@ -124,9 +127,10 @@ def read_degraded(
     wanted = wrong_answer(p, target.seed)
     if wanted and r.rejected_answer!=wanted: raise ValueError(f'rejected_answer: {r.rejected_answer!r}, must be {wanted!r}')
     here = target._replace(mode='intra-subject', domain=p.meta.get('domain', p.subject), lang=p.lang)
-    return _unplanned(text, p, blueprint, here, teacher, 'degraded', _ended(hard_negative.golden.text, p, p.answer), written_path(p, r.rejected, r.rejected_answer), r.rejected_answer)
+    return _unplanned(text, p, (blueprint, here), teacher, 'degraded', 'degrade', chosen=_ended(hard_negative.golden.text, p, p.answer),
+                      rejected=written_path(p, r.rejected, r.rejected_answer), rejected_answer=r.rejected_answer)
 
-# %% ../nbs/07b_ablations.ipynb #754fcf82
+# %% ../nbs/07b_ablations.ipynb #ac990868
 def degraded_reply(
     transfer:Transfer,
 )->str: # JSON
@@ -145,7 +149,8 @@ class DegradingTeacher(Writer):
 
     def transfer(self, plan, complaints=None, previous=None):
         none = [None]*len(plan)
-        prompts = [revision(degrade_prompt(self.hard[b.seed_id], t), c, p and degraded_reply(p), t.lang) for (b,t),c,p in zip(plan, complaints or none, previous or none, strict=True)]
+        prompts = [revision(degrade_prompt(self.hard[b.seed_id], t), c, p and degraded_reply(p), t.lang)
+                   for (b,t),c,p in zip(plan, complaints or none, previous or none, strict=True)]
         return written(self, plan, prompts, lambda text, b, t: read_degraded(text, self.hard[b.seed_id], b, t, self.name), DegradedReply)
 
 # %% ../nbs/07b_ablations.ipynb #ece64721
@@ -158,7 +163,7 @@ def degradations(
     return [(t.problem, said(t, t.chosen, t.problem.answer, golden_by.get(t.seed_id, '')), said(t, t.rejected, t.rejected_answer, t.teacher))
             for t in transfers if t.kept and strategy(t)=='degraded']
 
-# %% ../nbs/07b_ablations.ipynb #19924a5c
+# %% ../nbs/07b_ablations.ipynb #9ed72e16
 def equally_many(
     done:Mapping[str, Transferred], # strategy -> what it made, all of one plan
     n:int|None=None, # how many of each; None: as many as the poorest has
@@ -178,6 +183,6 @@ def comparison(
     for s,d in done.items():
         drafts = sum(t.meta.get('drafts', 1) for t in d.transfers)
         kept = [t for t in d.transfers if t.kept]
-        rows[s] = dict(orders=len(d.transfers)+len(d.unwritten), written=len(d.transfers), kept=len(kept), **{'kept at once': sum(t.meta.get('drafts', 1)==1 for t in kept),
-                       'drafts per kept pair': drafts/len(kept) if kept else None})
+        counts = dict(orders=len(d.transfers)+len(d.unwritten), written=len(d.transfers), kept=len(kept))
+        rows[s] = counts | {'kept at once': sum(t.meta.get('drafts', 1)==1 for t in kept), 'drafts per kept pair': drafts/len(kept) if kept else None}
     return pd.DataFrame(rows).T

@@ -171,8 +171,9 @@ def foreign(
 # %% ../nbs/07_augmentation.ipynb #43535a41
 def _sentences(p): return '\n'.join(c for c in p.choices if len(re.findall(r'[^\W\d_]{2,}', c))>=3)
 
-# %% ../nbs/07_augmentation.ipynb #15f34763
-_ANNOUNCED = (r'\banswer\s*[:=]', r'(?:answer|(?:correct|right) (?:option|choice|answer|one))\s*(?:is|=|:)\s*(?:option|number|no\.?|choice|#)?\s*\W?{key}',
+# %% ../nbs/07_augmentation.ipynb #b6b0c135
+_ANNOUNCED = (r'\banswer\s*[:=]', r'(?:answer|(?:correct|right) (?:option|choice|answer|one))\s*(?:is|=|:)\s*'
+              r'(?:option|number|no\.?|choice|#)?\s*\W?{key}',
               r'정답\s*[:=]', r'(?:정답|옳은 (?:답|것)|맞는 (?:답|것)|올바른 답|답)\s*(?:은|는|이|:)?\s*\W?{key}')
 _MARKED = re.compile(r'(?i)\(\s*(?:정답|오답|correct|right|wrong|incorrect|answer)[^)]*\)|[✓✔☑✅]|\*\*')
 _LABELLED = re.compile(r'\s*(?:\(?\d{1,2}[.)]\s|[①-⑨]|\(?[A-Ea-e][.)]\s)')
@@ -200,12 +201,16 @@ def _stands_out(p, margin=15):
     quoted = lambda c: len(c.split())>4 and _plain(c) in _plain(p.passage) # shorter ones are names of things
     return len(right)>1.8*long+margin or 1.8*len(right)+margin<short or quoted(right) and not any(map(quoted, others))
 
-# %% ../nbs/07_augmentation.ipynb #cc6130f4
-_CONFESSIONS = re.compile(r'''(?i)\b(?:th(?:is|e above)|my|the) (?:solution|reasoning|path|answer|argument|conclusion|step)[^.\n]{0,20} (?:is|was) [^.\n]{0,20}(?:wrong|incorrect|flawed|false|mistaken)
-|\b(?:incorrectly|mistakenly|erroneously|wrongly)\b|\bon purpose\b|\b(?:deliberate|intentional)(?:ly)?\b|\b(?:make|making|made|commit\w*|simulat\w*) (?:the|an?|this|that) [^.\n]{0,30}(?:error|mistake)
-|\b(?:typical|classic|common) (?:error|mistake)|\b(?:real|true|actual|correct|right) answer (?:is|should|would)|\berror step\b
-|일부러|의도적|고의|(?:오류|실수)를 (?:범|저지)|(?:틀린|잘못된|그릇된) (?:풀이|추론|답|결론|판단)|전형적인 오류|(?:사실|실제로는?) 정답|오답이다'''.replace('\n', ''))
-_HEADED = re.compile(r'(?im)^\W*(?:wrong|incorrect|flawed|rejected|chosen|golden|correct|model|틀린|잘못된|오답|올바른|모범|거부된|선호) ?(?:solution|path|answer|reasoning|response|풀이|답안|추론|경로)\b')
+# %% ../nbs/07_augmentation.ipynb #95e644e3
+_SELF = 'solution|reasoning|path|answer|argument|conclusion|step'
+_CONFESSIONS = re.compile('(?i)' + '|'.join([
+    rf'\b(?:this|the|the above|my) (?:{_SELF})[^.\n]{{0,20}} (?:is|was) [^.\n]{{0,20}}(?:wrong|incorrect|flawed|false|mistaken)',
+    r'\b(?:incorrectly|mistakenly|erroneously|wrongly)\b', r'\bon purpose\b', r'\b(?:deliberate|intentional)(?:ly)?\b', r'\berror step\b',
+    r'\b(?:make|making|made|commit\w*|simulat\w*) (?:the|an?|this|that) [^.\n]{0,30}(?:error|mistake)', r'\b(?:typical|classic|common) (?:error|mistake)',
+    r'\b(?:real|true|actual|correct|right) answer (?:is|should|would)', '일부러|의도적|고의', '(?:오류|실수)를 (?:범|저지)', '전형적인 오류',
+    '(?:틀린|잘못된|그릇된) (?:풀이|추론|답|결론|판단)', '(?:사실|실제로는?) 정답', '오답이다']))
+_HEADED = re.compile(r'(?im)^\W*(?:wrong|incorrect|flawed|rejected|chosen|golden|correct|model|틀린|잘못된|오답|올바른|모범|거부된|선호) ?'
+                     r'(?:solution|path|answer|reasoning|response|풀이|답안|추론|경로)\b')
 
 def confession(
     transfer:Transfer,
@@ -216,7 +221,7 @@ def confession(
     found = [m[0] for m in _CONFESSIONS.finditer(transfer.rejected) if m[0].casefold() not in known]
     return next(iter(found + [m[0].strip() for t in (transfer.chosen, transfer.rejected) for m in _HEADED.finditer(t)]), '')
 
-# %% ../nbs/07_augmentation.ipynb #ceb480f6
+# %% ../nbs/07_augmentation.ipynb #7c5c2d0f
 def text_faults(
     problem:Problem,
     longest:int=6000, # characters of passage and question
@@ -224,15 +229,17 @@ def text_faults(
     "What gives the answer to `problem` away, or cannot be used, in its own text and options"
     p = problem
     found = {'two options are the same': len({fold(c) for c in p.choices})<len(p.choices), 'an option is marked': any(map(_MARKED.search, p.choices)),
-             'an option carries a label of its own': sum(bool(_LABELLED.match(c)) for c in p.choices)>1, 'the problem states an answer': _names_key(p) or _concluded(p),
+             'an option carries a label of its own': sum(bool(_LABELLED.match(c)) for c in p.choices)>1,
+             'the problem states an answer': _names_key(p) or _concluded(p),
              'the right option stands out': _stands_out(p), 'the text is too long': len(p.passage+p.question+p.extra)>longest}
     return [fault for fault,there in found.items() if there]
 
-# %% ../nbs/07_augmentation.ipynb #03ad6e4b
+# %% ../nbs/07_augmentation.ipynb #0766981f
 def _form_faults(t, seed, options, longest, ratio):
     "All faults of form of the transfer `t`, as (fault, whether it is there)"
     p, n = t.problem, (len(t.chosen), len(t.rejected))
-    ends = lambda text: (said := extract_answer(text, p).value) is None or text.rstrip().endswith('\n'+final_line(p, said)) # which answer, other checks ask
+    said = lambda text: extract_answer(text, p).value # which answer it is, other checks ask
+    ends = lambda text: said(text) is None or text.rstrip().endswith('\n'+final_line(p, said(text)))
     yield 'not wholly in the language it should be', any(foreign(x, p.lang) for x in (p.passage+'\n'+p.question, _sentences(p), t.chosen, t.rejected))
     yield 'number of options', p.kind==seed.kind=='choice' and abs(len(p.choices)-len(seed.choices))>options
     yield f'a path says what it is: {confession(t)}', bool(confession(t))
@@ -267,7 +274,7 @@ def _misread(t):
     failed = Response(problem_id=t.problem.id, model=t.teacher, text='\n'.join(lines), answer=t.rejected_answer)
     return classify_error(failed, t.problem)=='option misread'
 
-# %% ../nbs/07_augmentation.ipynb #b59ff854
+# %% ../nbs/07_augmentation.ipynb #4c482ef9
 def check_rejected(
     transfer:Transfer,
     blueprint:Blueprint|None=None, # None: there is none, only the end is looked at
@@ -277,16 +284,18 @@ def check_rejected(
     if (wrong := _wrong_end(transfer)) or blueprint is None: return _verdict('rejected', wrong, end)
     if not (steps := path_steps(transfer.problem)): return _verdict('rejected', 'the steps of the chosen path are not known')
     left = divergence(steps, transfer.rejected)
-    if (to := transfer.mapping.get(left))!=blueprint.error_step: return _verdict('rejected', f'leaves at {left} ({to}), not at {blueprint.error_step}')
-    odd = transfer.problem.kind=='choice' and _misread(transfer)!=(blueprint.error_type=='option misread')
-    return _verdict('rejected', odd and f"{'concludes' if _misread(transfer) else 'does not conclude'} with the right option, the error is: {blueprint.error_type}",
+    to, misread, error = transfer.mapping.get(left), _misread(transfer), blueprint.error_type
+    if to!=blueprint.error_step: return _verdict('rejected', f'leaves at {left} ({to}), not at {blueprint.error_step}')
+    odd = transfer.problem.kind=='choice' and misread!=(error=='option misread')
+    return _verdict('rejected', odd and f"{'concludes' if misread else 'does not conclude'} with the right option, the error is: {error}",
                     f'{end}, leaves at {left} ({to})')
 
-# %% ../nbs/07_augmentation.ipynb #859f9ed7
+# %% ../nbs/07_augmentation.ipynb #fe3a3fff
 _GIVEN = '''민서 지훈 도윤 서연 현우 하은 준호 지민 성민 수빈 태양 은주 동현 미나 재석 유나 건우 보라 상철 아름 영호 혜진 승기 나래 민준 서준 예준 시우 주원 하준 지호 지후 준우 준서 도현
 서윤 지우 하윤 지유 윤서 채원 지아 이수 민수 영희 철수 영수 순희 지영 은지 수진 민지 현정 유진 미영 지현 은영 성호 정우 승현 민재 현준 우진 선우 연우 지안 예은 수아 다은 소율 예린 가은 시현 재윤 태민
 경수 진수 상훈 재현 성훈 영철 정호 동욱 민호 지성 수현 혜원 소영 미경 정희 은희 선영 유리 하늘 슬기'''.split()
-_NAMED = dict(ko=re.compile(rf"\d+(?:[.,]\d+)*|(?<![가-힣])[김이박최정강조윤장임한오서신권황안송전홍유고문양손배백허남심노하곽성차주우구민진표]?(?:{'|'.join(_GIVEN)})(?=[가-힣]{{0,3}}(?![가-힣]))"),
+_FAMILY = '김이박최정강조윤장임한오서신권황안송전홍유고문양손배백허남심노하곽성차주우구민진표'
+_NAMED = dict(ko=re.compile(rf"\d+(?:[.,]\d+)*|(?<![가-힣])[{_FAMILY}]?(?:{'|'.join(_GIVEN)})(?=[가-힣]{{0,3}}(?![가-힣]))"),
               en=re.compile(r'\d+(?:[.,]\d+)*|\b[A-Z][a-z]+\b'))
 
 def skeleton(
@@ -296,7 +305,8 @@ def skeleton(
     seen = {}
     put = lambda m: '#' if m[0][0].isdigit() else seen.setdefault(m[0], f'n{len(seen)}')
     bare = lambda text: _NAMED[problem.lang].sub(put, text)
-    return problem.model_copy(update=dict(passage=bare(problem.passage), question=bare(problem.question), extra=bare(problem.extra), choices=tuple(map(bare, problem.choices))))
+    texts = {part: bare(getattr(problem, part)) for part in ('passage', 'question', 'extra')}
+    return problem.model_copy(update=texts | dict(choices=tuple(map(bare, problem.choices))))
 
 # %% ../nbs/07_augmentation.ipynb #cc3c4c8f
 _VIEWS = ((lambda p: p, ''), (skeleton, ', but for names and numbers'))

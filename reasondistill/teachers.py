@@ -26,7 +26,7 @@ from .problem import ASKED, Blueprint, HardNegative, Problem, Response, Transfer
 from .structured import Answer, ask_all, read_json, reply_schema
 from .tasks import area, make_problem, solve_again, structure, worked
 
-# %% ../nbs/07a_teachers.ipynb #74ee4f5a
+# %% ../nbs/07a_teachers.ipynb #a04c7c48
 class Teacher(Protocol):
     "What a stage may ask of a teacher; what could not be made is None, and `failures` says why"
     name:str
@@ -34,7 +34,8 @@ class Teacher(Protocol):
     def solve(self, problems:Sequence[Problem], k:int=1)->list[Response]: "`k` replies to each of `problems`"
     def blueprint(self, hard_negatives:Sequence[HardNegative])->list[Blueprint|None]: "The logic and the error of each of `hard_negatives`"
     def transfer(self, plan:Sequence[tuple[Blueprint, Target]], complaints:Sequence[str|None]|None=None,
-                 previous:Sequence[Transfer|None]|None=None)->list[Transfer|None]: "Each order of the `plan`, unchecked; `complaints` say what was wrong with the `previous` drafts"
+                 previous:Sequence[Transfer|None]|None=None)->list[Transfer|None]:
+        "Each order of the `plan`, unchecked; `complaints` say what was wrong with the `previous` drafts"
     def judge(self, comparisons:Sequence[Comparison])->list[Verdict]: "Which reply of each of `comparisons` reasons better"
     def gate(self, **settings)->Gate: "A gate with those who check what this teacher writes"
 
@@ -133,7 +134,7 @@ class WorkedTeacher:
         return [worked_transfer(b, t, p) for (b,t),p in zip(plan, previous or [None]*len(plan), strict=True)]
     def gate(self, **settings): return Gate(**dict(solvers=[worked_solver], defenders=[worked_defender]) | settings)
 
-# %% ../nbs/07a_teachers.ipynb #7af61a3f
+# %% ../nbs/07a_teachers.ipynb #56afdc02
 def chat_prompt(
     name:str, # of the template, without its language
     lang:str,
@@ -155,7 +156,8 @@ def transfer_prompt(
     target:Target,
 )->tuple[dict[str, str], ...]: # chat messages
     "The order to carry `blueprint` to `target`"
-    return chat_prompt('transfer', target.lang, blueprint=blueprint, target=target, asked=ASKED[target.lang][target.kind], options=n_options(blueprint))
+    asked = ASKED[target.lang][target.kind]
+    return chat_prompt('transfer', target.lang, blueprint=blueprint, target=target, asked=asked, options=n_options(blueprint))
 
 # %% ../nbs/07a_teachers.ipynb #10e14566
 class StrictReply(BaseModel):
@@ -203,7 +205,7 @@ def written_path(
     "A solution of `problem` that ends at `answer`"
     return '\n'.join([*lines, final_line(problem, answer)])
 
-# %% ../nbs/07a_teachers.ipynb #bca50618
+# %% ../nbs/07a_teachers.ipynb #b6a6ff1e
 def read_transfer(
     text:str, # a reply to the transfer prompt
     blueprint:Blueprint,
@@ -214,17 +216,18 @@ def read_transfer(
     r = TransferReply.model_validate(read_json(text))
     p = written_problem(r, target, teacher, prompt=prompt_hash(f'transfer_{target.lang}'),
                         steps=[s.model_dump(include={'id', 'needs', 'text', 'value'}) for s in r.steps])
-    return Transfer(id=content_id('transfer', teacher, blueprint.id, p.id, text), blueprint_id=blueprint.id, seed_id=blueprint.seed_id, mode=target.mode, problem=p,
-                    chosen=written_path(p, [s.text for s in r.steps], r.answer), rejected=written_path(p, r.rejected, r.rejected_answer),
+    return Transfer(id=content_id('transfer', teacher, blueprint.id, p.id, text), blueprint_id=blueprint.id, seed_id=blueprint.seed_id,
+                    mode=target.mode, problem=p, chosen=written_path(p, [s.text for s in r.steps], r.answer), rejected=written_path(p, r.rejected, r.rejected_answer),
                     rejected_answer=r.rejected_answer, mapping={s.id: s.maps_to for s in r.steps}, teacher=teacher)
 
-# %% ../nbs/07a_teachers.ipynb #ef7a3fee
+# %% ../nbs/07a_teachers.ipynb #b134e6aa
 def as_reply(
     transfer:Transfer,
 )->str: # JSON
     "`transfer` as a reply to the transfer prompt"
     p, lines = transfer.problem, lambda text: text.splitlines()[:-1]
-    steps = [dict(id=s['id'], maps_to=transfer.mapping.get(s['id'], ''), needs=list(s['needs']), text=s['text'], value=s['value']) for s in p.meta['steps']]
+    steps = [dict(id=s['id'], maps_to=transfer.mapping.get(s['id'], ''), needs=list(s['needs']), text=s['text'], value=s['value'])
+             for s in p.meta['steps']]
     said = dict(passage=p.passage, question=p.question, choices=list(p.choices), answer=p.answer, steps=steps, rejected=lines(transfer.rejected))
     return json.dumps(said | dict(rejected_answer=transfer.rejected_answer), ensure_ascii=False)
 
@@ -241,7 +244,7 @@ def revision(
     if draft: return *prompt, dict(role='assistant', content=draft), dict(role='user', content=said)
     return *prompt[:-1], dict(role='user', content=prompt[-1]['content']+'\n\n'+said)
 
-# %% ../nbs/07a_teachers.ipynb #68b72e79
+# %% ../nbs/07a_teachers.ipynb #3996700c
 def count_tokens(
     spent:Spent, # is added to
     lm:LM,
@@ -264,7 +267,8 @@ class Writer:
         top_p:float=1., # of transfers
         **run_options, # what else `run` takes: `concurrency`, `budget`, `timeout`, `deadline`
     ):
-        self.lm, self.name, self.temperature, self.top_p, self.schema, self.progress, self.run_options = lm, lm.name, temperature, top_p, schema, progress, run_options
+        self.lm, self.name, self.temperature, self.top_p = lm, lm.name, temperature, top_p
+        self.schema, self.progress, self.run_options = schema, progress, run_options
         self.options, self.failures, self.spent = dict(store=Store() if store is None else store, max_tokens=max_tokens), [], {}
         self.asking = dict(repairs=repairs, run_options=run_options, **self.options)
 
@@ -276,11 +280,12 @@ class Writer:
         self.failures += [Failure(task, i, not (a.replies and a.replies[-1].error), a.why) for i,a in zip(ids, answers) if a.why]
         return [a.made for a in answers]
 
-# %% ../nbs/07a_teachers.ipynb #f432c44f
+# %% ../nbs/07a_teachers.ipynb #78bd2eac
 def _accounted(answer):
     "The transfer that was made, with its tokens and number of replies"
     t = answer.made
-    return answer if t is None else answer._replace(made=t.model_copy(update=dict(meta=t.meta | dict(usage=answer.usage, replies=len(answer.replies)))))
+    if t is None: return answer
+    return answer._replace(made=t.model_copy(update=dict(meta=t.meta | dict(usage=answer.usage, replies=len(answer.replies)))))
 
 def written(
     writer:Writer,
@@ -291,11 +296,11 @@ def written(
 )->list[Transfer|None]: # unchecked
     "What `writer` writes for each order of the `plan`, all asked together"
     makes = [lambda text, b=b, t=t: read(text, b, t) for b,t in plan]
-    answers = ask_all(writer.lm, prompts, makes, lang=[t.lang for _,t in plan], seeds=[t.seed for _,t in plan], schema=reply_schema(form) if writer.schema else None,
-                      temperature=writer.temperature, top_p=writer.top_p, progress=writer.label('transfers'), **writer.asking)
+    answers = ask_all(writer.lm, prompts, makes, lang=[t.lang for _,t in plan], seeds=[t.seed for _,t in plan],
+                      schema=reply_schema(form) if writer.schema else None, temperature=writer.temperature, top_p=writer.top_p, progress=writer.label('transfers'), **writer.asking)
     return writer.kept('transfer', [plan_id(*order) for order in plan], list(map(_accounted, answers)))
 
-# %% ../nbs/07a_teachers.ipynb #cc29a162
+# %% ../nbs/07a_teachers.ipynb #e2f07383
 class LMTeacher(Writer):
     "A teacher that puts all four tasks to a language model"
     def solve(self, problems, k=1):
@@ -304,11 +309,13 @@ class LMTeacher(Writer):
         return made
 
     def blueprint(self, hard_negatives):
-        return self.kept('blueprint', [h.id for h in hard_negatives], extract_blueprints(hard_negatives, self.lm, progress=self.label('blueprints'), **self.asking))
+        answers = extract_blueprints(hard_negatives, self.lm, progress=self.label('blueprints'), **self.asking)
+        return self.kept('blueprint', [h.id for h in hard_negatives], answers)
 
     def transfer(self, plan, complaints=None, previous=None):
         none = [None]*len(plan)
-        prompts = [revision(transfer_prompt(b, t), c, p and as_reply(p), t.lang) for (b,t),c,p in zip(plan, complaints or none, previous or none, strict=True)]
+        prompts = [revision(transfer_prompt(b, t), c, p and as_reply(p), t.lang)
+                   for (b,t),c,p in zip(plan, complaints or none, previous or none, strict=True)]
         return written(self, plan, prompts, lambda text, b, t: read_transfer(text, b, t, self.name), TransferReply)
 
     def judge(self, comparisons):
@@ -317,8 +324,8 @@ class LMTeacher(Writer):
     def gate(self, k=3, **settings)->Gate:
         "A gate that asks this teacher's own model, `k` times blind and once about options and error: second best to another model"
         how = dict(schema=self.schema, run_options=self.run_options, **self.options)
-        asked = dict(solvers=[lm_solver(self.lm, k, temperature=self.temperature, **self.options, **self.run_options)], defenders=[lm_defender(self.lm, **how)],
-                     namer=lm_namer(self.lm, **how))
+        asked = dict(solvers=[lm_solver(self.lm, k, temperature=self.temperature, **self.options, **self.run_options)],
+                     defenders=[lm_defender(self.lm, **how)], namer=lm_namer(self.lm, **how))
         return Gate(**asked | settings)
 
 # %% ../nbs/07a_teachers.ipynb #f0751aa3
@@ -341,7 +348,7 @@ def lm_solver(
     solve.spent = {}
     return solve
 
-# %% ../nbs/07a_teachers.ipynb #d64652b6
+# %% ../nbs/07a_teachers.ipynb #351bcc35
 class DefendReply(StrictReply):
     "Which options a reader would defend"
     reasons:list[str] = []
@@ -353,12 +360,13 @@ def read_defended(
 )->frozenset[str]: # option numbers
     "The options of `problem` that `text` defends; a ValueError says what is wrong"
     said = frozenset(d.strip() for d in DefendReply.model_validate(read_json(text)).defensible)
-    if odd := said-{str(i+1) for i in range(len(problem.choices))}: raise ValueError(f"defensible: {', '.join(sorted(odd))}: must be numbers of options, 1 to {len(problem.choices)}")
+    n = len(problem.choices)
+    if odd := said-{str(i) for i in range(1, n+1)}: raise ValueError(f"defensible: {', '.join(sorted(odd))}: must be numbers of options, 1 to {n}")
     return said
 
-# %% ../nbs/07a_teachers.ipynb #b7b8e02e
+# %% ../nbs/07a_teachers.ipynb #641e6078
 def _reader(lm, k, read, form, schema, how):
-    "A function that puts (prompt, record, language) triples to `lm`, `k` times each, and reads all replies; an unreadable one is None, a failed call none"
+    "A function that puts (prompt, record, language) triples to `lm`, `k` times each; an unreadable reply is None, a failed call nothing"
     def ask(asked):
         every = [a for a in asked for _ in range(k)]
         answers = ask_all(lm, [p for p,_,_ in every], [lambda text, r=r: read(text, r) for _,r,_ in every], lang=[lang for *_,lang in every],
@@ -387,7 +395,7 @@ def lm_defender(
     defend.spent = ask.spent
     return defend
 
-# %% ../nbs/07a_teachers.ipynb #11095c54
+# %% ../nbs/07a_teachers.ipynb #8bf82efd
 class ErrorReply(StrictReply):
     "What kind of error a reader sees"
     line:str = ''
@@ -420,7 +428,8 @@ def lm_namer(
 )->Namer:
     "Names the error types that describe rejected paths best, by most of `k` readings, all together"
     ask = _reader(lm, k, read_error, ErrorReply, schema, dict(store=store, max_tokens=max_tokens, temperature=temperature) | how)
-    prompt = lambda t: chat_prompt('defend_error', t.problem.lang, problem=t.problem, chosen=t.chosen, rejected=t.rejected, error_types=ERROR_MEANINGS[t.problem.lang])
+    prompt = lambda t: chat_prompt('defend_error', t.problem.lang, problem=t.problem, chosen=t.chosen, rejected=t.rejected,
+                                   error_types=ERROR_MEANINGS[t.problem.lang])
     def name(transfers): return [named_by_most(a) for a in ask([(prompt(t), t, t.problem.lang) for t in transfers])]
     name.spent = ask.spent
     return name
