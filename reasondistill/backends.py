@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TESTED', 'BACKENDS', 'imported', 'orpo_columns', 'dpo_columns', 'sft_columns', 'batch_numbers', 'in_order',
            'trainer_arguments', 'trl_orpo', 'trl_sft', 'trl_dpo', 'PlainLogProbs', 'unsloth_student', 'unsloth_lora',
-           'versions', 'train_with']
+           'trainable', 'versions', 'train_with']
 
 # %% ../nbs/10a_backends.ipynb #b50eaa87
 import importlib, json
@@ -215,6 +215,17 @@ def _lora_that_tells(model, settings):
 
 def _by_unsloth(): return patch.object(training, 'lora', _lora_that_tells)
 
+# %% ../nbs/10a_backends.ipynb #d4737f95
+def trainable(
+    model, # in 4-bit or not
+): # the same model
+    "Keep the 4-bit weights of `model` in the form that gradients pass through, on a CPU"
+    for m in model.modules():
+        if getattr(m, 'support_avx512bf16_for_cpu', False):
+            m.state_dict() # bitsandbytes packs back what it is about to save
+            m.support_avx512bf16_for_cpu = False
+    return model
+
 # %% ../nbs/10a_backends.ipynb #9636f8d7
 def _keeper(out, steps_per_epoch, name, progress):
     "A callback that seals checkpoints, keeps the log file, and shows progress"
@@ -302,7 +313,7 @@ def _loaded(backend, student, tokenizer, settings):
     if tokenizer is None: raise UserError("a loaded student needs its tokenizer: give both, or the name of the student")
     return student, tokenizer
 
-# %% ../nbs/10a_backends.ipynb #e25aa310
+# %% ../nbs/10a_backends.ipynb #8c15b43b
 def train_with(
     backend:str, # one of BACKENDS
     student, # a model without an adapter, trained in place; or a name or folder, which unsloth needs
@@ -321,7 +332,7 @@ def train_with(
         raise UserError(f"backend {backend!r}: does not look at validation pairs and keeps its last adapter: leave them out, or take 'own'")
     _same_backend(out, backend)
     model, tokenizer = _loaded(backend, student, tokenizer, settings)
-    callbacks = (_signature(out, backend), *callbacks)
+    model, callbacks = trainable(model), (_signature(out, backend), *callbacks)
     if backend in _TRL: return _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbacks)
     with _by_unsloth() if backend=='unsloth' else nullcontext():
         return train(model, tokenizer, pairs, out, settings, validation=validation, progress=progress, callbacks=callbacks)
