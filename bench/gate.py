@@ -34,9 +34,10 @@ def through(lm, n, share):
     import synthetic_teacher as synthetic
     from reasondistill.augmentation import Gate, plan_id, schedule, transfer_all
     from reasondistill.lm import Store
-    from reasondistill.tasks import domains, families
+    from reasondistill.tasks import domains
     from reasondistill.teachers import LMTeacher, lm_defender, lm_namer, lm_solver
-    seeds, held = synthetic.pools(60, 40, ('en', 'ko'), families(), 0)
+    writer = synthetic.make(share=share) # as in the server's process
+    seeds, held = writer.seeds, writer.held
     store = Store()
     teacher = LMTeacher(lm, store, repairs=0)
     blueprints = teacher.blueprint(hard_negatives(seeds, teacher))
@@ -48,7 +49,7 @@ def through(lm, n, share):
         t = by_plan.get(plan_id(b, target))
         fell = None if t is None else next((c for c in t.checks if not c.ok), None)
         where = 'written' if t is None else fell.name if fell else 'kept'
-        yield synthetic.planted(synthetic.order_number(target), target.kind, share), where, fell.evidence if fell else done.unwritten.get(plan_id(b, target), '')
+        yield writer.planted(synthetic.order_number(target), target), where, fell.evidence if fell else done.unwritten.get(plan_id(b, target), '')
 
 
 def main():

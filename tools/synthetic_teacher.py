@@ -2,7 +2,8 @@
 
 It knows the problems of `reasondistill.tasks` and answers the package's own prompts: it solves, writes blueprints and transfers, solves blind, says
 which options could be defended, and names errors. A share of its transfers it spoils on purpose, each in one of the ways of `DEFECTS`. What it says of a
-problem when it reads it is true, but for a share of slips. Nothing of this is the reply of a model."""
+problem when it reads it is true, but for a share of slips. A model whose name begins with student
+makes the typical error each time. Nothing of this is the reply of a model."""
 import json, re
 from random import Random
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 from reasondistill.asking import Request
 from reasondistill.problem import ASKED, Problem, messages, render
 from reasondistill.services import sample_seed
-from reasondistill.augmentation import Target
+from reasondistill.augmentation import Target, near_copies
 from reasondistill.blueprint import ERROR_TYPES, states
 from reasondistill.tasks import families, generate, particles, structure, worked
 from reasondistill.teachers import as_reply, worked_transfer
@@ -33,13 +34,6 @@ def order_number(target):
     return sample_seed(Request(messages=[dict(role='user', content='')], seed=target.seed))
 
 
-def planted(number, kind, share, draft=0):
-    "The defect of the `draft` for the order `number`, or None"
-    rng = Random(f'{number} {draft}')
-    ways = [d for d in DEFECTS if kind == 'choice' or d not in OPTIONS_ONLY]
-    return rng.choice(ways) if rng.random() < share else None
-
-
 def pools(pool, held, langs, fams, seed, run=()):
     "Those of the `run` with these overrides, if any; else seed problems and held-out problems, the same for whoever asks with the same numbers"
     if run:
@@ -58,7 +52,7 @@ class Teacher:
         self.known, self.shown = {}, {} # what is true of a problem: by its solver's prompt, and by how its text begins in other prompts
         for p in self.seeds+self.held:
             w = worked(p)
-            self.learn(p, truth=p.answer, golden=w.golden, defensible=[p.answer] if p.choices else [], error=w.error_type, problem=p)
+            self.learn(p, truth=p.answer, golden=w.golden, slips=w.error_text, defensible=[p.answer] if p.choices else [], error=w.error_type, problem=p)
         self.heads = {render(f'{name}_{lang}', part='system', **self.blanks(name, lang, kind)): (name, lang)
                       for lang in ('en', 'ko') for name in ('blueprint', 'transfer', 'defend', 'defend_error', 'judge') for kind in ('choice',)}
 
@@ -80,7 +74,18 @@ class Teacher:
         name, lang = self.heads.get(system, ('', ''))
         if name: return getattr(self, name)(user, lang, seed, drafts, rng)
         facts = self.known.get(said[-1][1])
+        if model.startswith('student'): return facts and facts.get('slips') # it makes the typical error of the family, each time
         return facts and self.solve(facts, said[-1][1], rng)
+
+    def alike(self, family, lang, kind, defect):
+        "The problems of which `defect` makes a copy"
+        return [p for p in (self.held if defect == 'a copy of a held-out problem' else self.seeds) if (p.meta['family'], p.lang, p.kind) == (family, lang, kind)]
+
+    def planted(self, number, target, draft=0):
+        "The defect of the `draft` for the order `number`, or None"
+        rng, fits = Random(f'{number} {draft}'), lambda d: self.alike(target.structure, target.lang, target.kind, d)
+        ways = [d for d in DEFECTS if (target.kind == 'choice' or d not in OPTIONS_ONLY) and (DEFECTS[d] != 'novelty' or fits(d))]
+        return rng.choice(ways) if rng.random() < self.share else None
 
     def slip(self, rng): return rng.random() < self.noise
 
@@ -115,14 +120,14 @@ class Teacher:
         plan = re.search(r'^\[(?:Plan|설계도): (.*)\]$', user, re.M)[1]
         kind = next(k for k, a in ASKED[lang].items() if a == field('Kind of answer', '답의 형식'))
         place = re.search(r'(?:the right one is number|정답 번호:) (\d+)', user)
-        defect = planted(seed, kind, self.share, drafts)
         order = Target(plan, field('Domain', '분야'), field('Subject', '과목'), 'cross-domain', lang, kind, int(place[1])-1 if place else 0, seed+drafts*7919)
-        return self.write(order, defect, rng)
+        return self.write(order, self.planted(seed, order, drafts), rng)
 
     def write(self, order, defect, rng):
         "A reply to `order`, with the `defect`"
         t = worked_transfer(NOBODY, order._replace(lang={'en': 'ko', 'ko': 'en'}[order.lang]) if defect == 'in another language' else order)
-        if defect in ('a copy of a seed', 'a seed with other names', 'a copy of a held-out problem'): t = self.copy(t, order, defect, rng)
+        if DEFECTS.get(defect) == 'novelty': t = self.copy(order, defect, rng)
+        while DEFECTS.get(defect) != 'novelty' and near_copies([t.problem], self.seeds+self.held): t = worked_transfer(NOBODY, order, t) # a small world: some draws are there already
         r, facts = json.loads(as_reply(t)), dict(blind=True, truth=t.problem.answer, error=structure(order.structure).error_type)
         others = [str(i+1) for i in range(len(r['choices'])) if str(i+1) != t.problem.answer] or ['0']
         facts.update(defensible=[t.problem.answer] if r['choices'] else [], others=others)
@@ -133,15 +138,12 @@ class Teacher:
         self.learn(p, **facts)
         return json.dumps(r, ensure_ascii=False)
 
-    def copy(self, t, order, defect, rng):
-        "The transfer that tells a seed or a held-out problem of the same structure again"
-        held = defect == 'a copy of a held-out problem'
-        alike = [p for p in (self.held if held else self.seeds) if (p.meta['family'], p.lang, p.kind) == (order.structure, order.lang, order.kind)]
-        if not alike: return t
-        p = rng.choice(alike)
+    def copy(self, order, defect, rng):
+        "A transfer that tells a seed or a held-out problem of the same structure again"
+        p = rng.choice(self.alike(order.structure, order.lang, order.kind, defect))
         w, plan = worked(p), structure(order.structure).steps
         steps = [dict(id=i, kind=s.kind, needs=list(s.needs), text=line, value=value) for s, (i, line, value) in zip(plan, w.steps)]
-        return t.model_copy(update=dict(problem=p.model_copy(update=dict(meta=p.meta | dict(steps=steps))), chosen=w.golden, rejected=w.error_text, rejected_answer=w.error_answer))
+        return worked_transfer(NOBODY, order).model_copy(update=dict(problem=p.model_copy(update=dict(meta=p.meta | dict(steps=steps))), chosen=w.golden, rejected=w.error_text, rejected_answer=w.error_answer))
 
 
 def other_language(lang): return 'This sentence was left in the language of somebody else.' if lang == 'ko' else '이 문장은 다른 나라 말로 남아 있다.'
