@@ -538,13 +538,14 @@ def objections(
     "What the failed checks of `transfer` saw"
     return '; '.join(f'{c.name}: {c.evidence}' for c in transfer.checks if not c.ok and made(c))
 
-# %% ../nbs/07_augmentation.ipynb #0cfaa15a
+# %% ../nbs/07_augmentation.ipynb #b1464e30
 class Failure(NamedTuple):
     "What a teacher could not make"
     task:str # 'blueprint' or 'transfer'
     id:str # of the hard negative, or `plan_id`
     mendable:bool # False: no reply came
     why:str
+    failure:str|None = None # kind of the call's failure, where no reply came
 
 class Transferred(NamedTuple):
     "What became of a plan: the last draft of each order, checked, in its order; and why there is none for some"

@@ -244,7 +244,7 @@ def revision(
     if draft: return *prompt, dict(role='assistant', content=draft), dict(role='user', content=said)
     return *prompt[:-1], dict(role='user', content=prompt[-1]['content']+'\n\n'+said)
 
-# %% ../nbs/07a_teachers.ipynb #3996700c
+# %% ../nbs/07a_teachers.ipynb #68b72e79
 def count_tokens(
     spent:Spent, # is added to
     lm:LM,
@@ -277,7 +277,7 @@ class Writer:
     def kept(self, task:str, ids:Sequence[str], answers:Sequence[Answer])->list:
         "What was made, with the tokens it took; what was not is noted under `failures`"
         count_tokens(self.spent, self.lm, [a.usage for a in answers])
-        self.failures += [Failure(task, i, not (a.replies and a.replies[-1].error), a.why) for i,a in zip(ids, answers) if a.why]
+        self.failures += [Failure(task, i, not (a.replies and a.replies[-1].error), a.why, a.replies[-1].failure if a.replies else None) for i,a in zip(ids, answers) if a.why]
         return [a.made for a in answers]
 
 # %% ../nbs/07a_teachers.ipynb #78bd2eac
