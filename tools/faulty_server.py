@@ -103,7 +103,7 @@ class Server:
         return protocol.reply(model, body, text, fault, said or None)
 
     async def serve(self, request, protocol, key, model, body, text):
-        if (seed := protocol.heard(body)[1]) is not None and self.says: text = f'{text} #{seed}' # samples of one prompt are several requests
+        if (seed := protocol.heard(body)[1]) is not None and self.says: text = f'{text} #{model} {seed}' # samples of one prompt are several requests
         self.flying, self.body = self.flying+1, body
         self.peak = max(self.peak, self.flying)
         try:

@@ -9,7 +9,7 @@ from random import Random
 from types import SimpleNamespace
 
 from reasondistill.asking import Request
-from reasondistill.problem import ASKED, Problem, messages, render
+from reasondistill.problem import ASKED, Problem, content_id, messages, render
 from reasondistill.services import sample_seed
 from reasondistill.augmentation import Target, near_copies
 from reasondistill.blueprint import ERROR_TYPES, states
@@ -25,6 +25,7 @@ DEFECTS = {
     'the rejected path is right': 'rejected', 'the error comes at another step': 'rejected',
     'a copy of a seed': 'novelty', 'a seed with other names': 'novelty', 'a copy of a held-out problem': 'novelty',
     'the key is wrong': 'key', 'two options can be defended': 'unique', 'another kind of error': 'error'}
+ORDERED = ('it is added.', '나중에 붙는다.') # how an order ends to which nothing was said yet
 NOBODY = SimpleNamespace(id='synthetic', seed_id='synthetic') # stands for the blueprint, of which a reply holds nothing
 OPTIONS_ONLY = {'an answer that is no option', 'an option gives itself away', 'two options can be defended', 'the key is wrong'}
 
@@ -70,9 +71,10 @@ class Teacher:
 
     def __call__(self, model, said, seed):
         system, user = next((t for r, t in said if r == 'system'), ''), next(t for r, t in said if r == 'user')
-        drafts, rng = sum(r == 'user' for r, _ in said)-1, Random(f'{seed} {said}')
+        asked_again = sum(r == 'user' for r, _ in said) > 1 or not user.endswith(ORDERED)
+        draft, rng = content_id(said) if asked_again else 0, Random(f'{seed} {said}')
         name, lang = self.heads.get(system, ('', ''))
-        if name: return getattr(self, name)(user, lang, seed, drafts, rng)
+        if name: return getattr(self, name)(user, lang, seed, draft, rng)
         facts = self.known.get(said[-1][1])
         if model.startswith('student'): return facts and facts.get('slips') # it makes the typical error of the family, each time
         return facts and self.solve(facts, said[-1][1], rng)
@@ -95,18 +97,18 @@ class Teacher:
         others = facts.get('others') or ['0']
         return f"Synthetic.\n{'정답' if re.search('[가-힣]', prompt) else 'Answer'}: {rng.choice(others) if self.slip(rng) else facts['truth']}"
 
-    def defend(self, user, lang, seed, drafts, rng):
+    def defend(self, user, lang, seed, draft, rng):
         facts = self.facts(user)
         named = facts['defensible'] if not self.slip(rng) else sorted({*facts['defensible'], *facts.get('others', ())[:1]})
         return json.dumps(dict(reasons=['synthetic'], defensible=named))
 
-    def defend_error(self, user, lang, seed, drafts, rng):
+    def defend_error(self, user, lang, seed, draft, rng):
         return json.dumps(dict(line='synthetic', error_types=[rng.choice(list(ERROR_TYPES)) if self.slip(rng) else self.facts(user)['error']]))
 
-    def judge(self, user, lang, seed, drafts, rng): return 'TIE'
+    def judge(self, user, lang, seed, draft, rng): return 'TIE'
 
     # what a teacher writes
-    def blueprint(self, user, lang, seed, drafts, rng):
+    def blueprint(self, user, lang, seed, draft, rng):
         p = self.facts(user)['problem']
         s, w = structure(p.meta['family']), worked(p)
         lines = {i: line for i, line, _ in w.steps}
@@ -115,13 +117,13 @@ class Teacher:
         return json.dumps(dict(structure=s.name, steps=steps, criterion=s.criterion, distractor='the answer of the typical error', temptation=s.temptation,
                                error_type=s.error_type, error_step=s.error_step, departure=wrong if wrong and wrong in user else ''), ensure_ascii=False)
 
-    def transfer(self, user, lang, seed, drafts, rng):
+    def transfer(self, user, lang, seed, draft, rng):
         field = lambda *names: re.search(rf"^(?:{'|'.join(names)}): (.*)$", user, re.M)[1]
         plan = re.search(r'^\[(?:Plan|설계도): (.*)\]$', user, re.M)[1]
         kind = next(k for k, a in ASKED[lang].items() if a == field('Kind of answer', '답의 형식'))
         place = re.search(r'(?:the right one is number|정답 번호:) (\d+)', user)
-        order = Target(plan, field('Domain', '분야'), field('Subject', '과목'), 'cross-domain', lang, kind, int(place[1])-1 if place else 0, seed+drafts*7919)
-        return self.write(order, self.planted(seed, order, drafts), rng)
+        order = Target(plan, field('Domain', '분야'), field('Subject', '과목'), 'cross-domain', lang, kind, int(place[1])-1 if place else 0, seed if not draft else int(draft, 16)%10**8)
+        return self.write(order, self.planted(seed, order, draft), rng)
 
     def write(self, order, defect, rng):
         "A reply to `order`, with the `defect`"
