@@ -7,8 +7,8 @@ __all__ = ['TESTED', 'BACKENDS', 'imported', 'orpo_columns', 'dpo_columns', 'sft
            'trainer_arguments', 'trl_orpo', 'trl_sft', 'trl_dpo', 'PlainLogProbs', 'unsloth_student', 'unsloth_lora',
            'trainable', 'versions', 'train_with']
 
-# %% ../nbs/10a_backends.ipynb #b50eaa87
-import importlib, json
+# %% ../nbs/10a_backends.ipynb #325d416a
+import importlib, json, os
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
@@ -253,12 +253,13 @@ def _run(trainer, out, callbacks):
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     return trainer.state.log_history
 
-# %% ../nbs/10a_backends.ipynb #b9df1f6f
+# %% ../nbs/10a_backends.ipynb #7e3191c4
 _TRL = {'trl':trl_orpo, 'unsloth-trl':_unsloth_trl, 'sft':trl_sft, 'dpo':trl_dpo}
 BACKENDS = ('own', 'trl', 'unsloth', 'unsloth-trl', 'sft', 'dpo')
 
 def _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbacks):
     "Train `model` by a `backend` of TRL's trainers; the log"
+    if int(os.environ.get('WORLD_SIZE', 1))>1: raise UserError(f"backend {backend!r}: trains in one process: start it without a launcher, or take 'own'")
     rows, dropped = tokenize_pairs(tokenizer, pairs, settings.max_length, settings.max_prompt)
     if not rows: raise UserError(f"no pairs to train on (dropped: {dict(dropped) or 'none'}): raise max_length and max_prompt, or make more pairs")
     if _open_run(out, training_plan(model, rows, settings) | dict(backend=backend), dropped):
@@ -266,10 +267,12 @@ def _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbac
         return read_log(out/'log.jsonl')
     order = batch_numbers(rows, settings)
     per_epoch = len(order)/settings.epochs/settings.accumulation
-    with _on_this_device():
-        trainer = _TRL[backend](model, tokenizer, rows, order, settings, trainer_arguments(model, out, settings, len(order)))
-        history = _run(trainer, out, [_keeper(out, per_epoch, backend, progress), *callbacks])
-    _finish_run(out, trainer.model.eval(), log := log_rows(history, per_epoch), None)
+    try:
+        with _on_this_device():
+            trainer = _TRL[backend](model, tokenizer, rows, order, settings, trainer_arguments(model, out, settings, len(order)))
+            history = _run(trainer, out, [_keeper(out, per_epoch, backend, progress), *callbacks])
+        _finish_run(out, trainer.model.eval(), log := log_rows(history, per_epoch), None)
+    except OSError as e: raise UserError(f"{out}: cannot write ({e}); sealed checkpoints are intact, free some space and run again") from e
     return log
 
 # %% ../nbs/10a_backends.ipynb #7fa4f001
