@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash', 'Run', 'read_manifest', 'Stage', 'stage',
            'problems_from_tasks', 'problems_from_file', 'problems', 'student_of', 'teacher_of', 'announce', 'all_sent',
-           'answers', 'mine', 'blueprint', 'transfer', 'pairs', 'before', 'training_settings', 'train', 'after',
-           'report', 'run_pipeline', 'main']
+           'answers', 'mine', 'blueprint', 'transfer', 'pairs', 'dataset', 'before', 'training_settings', 'train',
+           'after', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #6785b430
+# %% ../nbs/15_pipeline.ipynb #e3af35b4
 import contextlib, functools, hashlib, json, os, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -25,8 +25,10 @@ from .asking import RETRYABLE
 from .lm import Budget, Ledger, Store, estimate, requests_for, sample
 from .models import KINDS, model_of
 from .mining import RULES, mine as mine_pool
-from .linter import lint
-from .preference import mined_pairs, mix, transferred_pairs
+from .duplicates import decontaminate
+from .exports import dataset_card, write_dataset
+from .linter import lint, rebalance
+from .preference import Split, distinct_pairs, mined_pairs, mix, split_pairs, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
 from .report import cases, evaluation_sections, render_report, report_data
@@ -341,19 +343,45 @@ def transfer(run):
     left = funnel(done.transfers, asked=len(plan)).left
     return {k:int(v) for k,v in left.items()} | _paid(teacher, gate, int(left['kept']))
 
-# %% ../nbs/15_pipeline.ipynb #3c1dc514
-@stage(needs=('hard_negatives.jsonl', 'transfers.jsonl'), makes=('pairs.jsonl', 'lint.json'), config=('pairs', 'seed'))
+# %% ../nbs/15_pipeline.ipynb #26b79744
+def _sources(run, dropped):
+    "The pairs of a run by strategy, without near-copies"
+    hard, blueprints = run.read('hard_negatives.jsonl', HardNegative), run.read('blueprints.jsonl', Blueprint) if 'blueprint' in run.cfg.stages else []
+    made = dict(mined=mined_pairs(hard, normalise_final=run.cfg.pairs.normalise_final, dropped=dropped))
+    if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(run.read('transfers.jsonl', Transfer), dropped, blueprints)
+    return {k:distinct_pairs(v, dropped=dropped) for k,v in made.items()}
+
+@stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'transfers.jsonl'), makes=('pairs.jsonl', 'validation.jsonl', 'lint.json'), config=('pairs', 'seed'))
 def pairs(run):
-    "What the student is trained on"
+    "What the student is trained on, and what the training is watched by"
     cfg, dropped = run.cfg.pairs, Counter()
-    made = dict(mined=mined_pairs(run.read('hard_negatives.jsonl', HardNegative), normalise_final=cfg.normalise_final, dropped=dropped))
-    if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(run.read('transfers.jsonl', Transfer), dropped=dropped)
-    chosen = mix(made, n=cfg.n, ratio={k:v for k,v in cfg.ratio.items() if v}, seed=run.cfg.seed)
+    chosen = mix(_sources(run, dropped), n=cfg.n, ratio={k:v for k,v in cfg.ratio.items() if v}, seed=run.cfg.seed)
     if not chosen: raise UserError("No preference pairs: mining found no hard negatives that can be used. Take more problems (data.pool) or another rule (mining.rule).")
-    run.write('pairs.jsonl', chosen)
+    if cfg.rebalance: chosen = rebalance(chosen).kept
+    split = split_pairs(chosen, cfg.validation, run.cfg.seed)
+    run.write('pairs.jsonl', split.train); run.write('validation.jsonl', split.validation)
     table = lint(chosen).reset_index().astype(object)
     write_text(run.path('lint.json'), table.where(table.notna(), None).to_json(orient='records', force_ascii=False, indent=1))
-    return dict(pairs=len(chosen), **Counter(p.strategy for p in chosen), dropped=sum(dropped.values()))
+    return dict(pairs=len(split.train), **({'validation':len(split.validation)} if split.validation else {}), **Counter(p.strategy for p in chosen), dropped=sum(dropped.values()))
+
+# %% ../nbs/15_pipeline.ipynb #d1d06782
+def _overlap(run):
+    "What a search for the held-out problems among those of the pairs finds"
+    held, of = run.read('held_out.jsonl', Problem), {h.id:h.problem for h in run.read('hard_negatives.jsonl', HardNegative)}
+    if 'transfer' in run.cfg.stages: of |= {t.problem.id:t.problem for t in run.read('transfers.jsonl', Transfer) if t.kept}
+    used = [of[i] for p in run.read('pairs.jsonl', Pair)+run.read('validation.jsonl', Pair) if (i := p.provenance['problem']) in of]
+    counts = decontaminate(used, held, threshold=.9).counts if held and used else {}
+    return {'compared with':f'the {len(held)} held-out problems of the run', 'alike from':.9, 'problems of pairs':len(used), 'of these alike':counts.get('dropped', 0)}
+
+@stage(needs=('pairs.jsonl', 'validation.jsonl', 'hard_negatives.jsonl', 'transfers.jsonl', 'held_out.jsonl'), makes=('dataset/README.md',), config=('run.name', 'data'))
+def dataset(run):
+    "The pairs as a dataset folder with its card"
+    split, data = Split(run.read('pairs.jsonl', Pair), run.read('validation.jsonl', Pair)), run.cfg.data
+    source = 'the problem families of reasondistill.tasks' if data.kind=='tasks' else Path(data.path).name
+    counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if k in run.cfg.stages}
+    overlap = _overlap(run)
+    write_dataset(split, run.path('dataset'), dataset_card(split, f'{run.cfg.run.name}: preference pairs', data.licence, [source], _funnel(counts), overlap))
+    return dict(pairs=len(split.train), validation=len(split.validation), **{'like held-out problems':overlap['of these alike']})
 
 # %% ../nbs/15_pipeline.ipynb #b1da37d1
 def _evaluated(run, trained):
