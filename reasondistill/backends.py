@@ -253,13 +253,13 @@ def _run(trainer, out, callbacks):
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     return trainer.state.log_history
 
-# %% ../nbs/10a_backends.ipynb #7e3191c4
+# %% ../nbs/10a_backends.ipynb #084c6e63
 _TRL = {'trl':trl_orpo, 'unsloth-trl':_unsloth_trl, 'sft':trl_sft, 'dpo':trl_dpo}
 BACKENDS = ('own', 'trl', 'unsloth', 'unsloth-trl', 'sft', 'dpo')
 
 def _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbacks):
     "Train `model` by a `backend` of TRL's trainers; the log"
-    if int(os.environ.get('WORLD_SIZE', 1))>1: raise UserError(f"backend {backend!r}: trains in one process: start it without a launcher, or take 'own'")
+    if int(os.environ.get('WORLD_SIZE', 1))>1: raise UserError(f"backend {backend!r}: trains in one process: start it without launcher, or take 'own'")
     rows, dropped = tokenize_pairs(tokenizer, pairs, settings.max_length, settings.max_prompt)
     if not rows: raise UserError(f"no pairs to train on (dropped: {dict(dropped) or 'none'}): raise max_length and max_prompt, or make more pairs")
     if _open_run(out, training_plan(model, rows, settings) | dict(backend=backend), dropped):
