@@ -6,7 +6,7 @@
 __all__ = ['skeleton', 'kept', 'Memory', 'estimate', 'longest', 'dry_step', 'remedies', 'free_memory', 'check_memory',
            'longest_row']
 
-# %% ../nbs/10b_memory.ipynb #1bcce4f7
+# %% ../nbs/10b_memory.ipynb #8a1ef79b
 import json
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Sequence
 
-from .orpo import Row
 from .problem import UserError
-from .training import Part, Settings, _arguments, _trainer, batches, lora, mixed_precision
+from .token_rows import Row
+from .training import Part, Settings, _arguments, _trainable, _trainer, batches, lora, mixed_precision
 
 # %% ../nbs/10b_memory.ipynb #bf3da4d8
 def skeleton(
@@ -151,7 +151,7 @@ def longest(
     if not plan: raise UserError("no batches: there is nothing to train on")
     return max(plan, key=lambda b: (len(b)*max(map(len, b)), max(map(len, b))))
 
-# %% ../nbs/10b_memory.ipynb #80186e2c
+# %% ../nbs/10b_memory.ipynb #965977bf
 def _out_of_memory(error):
     "True if `error` says that memory could not be had, on a GPU or a CPU"
     import torch
@@ -163,6 +163,7 @@ def dry_step(
     settings:Settings=Settings(),
 )->float: # the loss
     "Train `model` for one step on `batch` and forget it; a `UserError` with the remedies if memory does not suffice"
+    from transformers import PrinterCallback
     asked, trained = [(p, p.requires_grad) for p in model.parameters()], None
     try:
         with TemporaryDirectory() as d:
@@ -170,12 +171,13 @@ def dry_step(
             args.save_strategy, args.gradient_accumulation_steps = 'no', 1
             trained = lora(model, settings)
             trainer = _trainer()(trained, args, [Part(batch)], 0, settings.beta, settings.nll_on)
-            trainer.remove_callback(__import__('transformers').PrinterCallback)
-            trainer.train()
+            trainer.remove_callback(PrinterCallback)
+            with _trainable(trained): trainer.train()
             return trainer.state.log_history[0]['loss']
     except (RuntimeError, MemoryError) as e:
         if not _out_of_memory(e): raise
-        raise UserError(f"not enough memory for a step on {len(batch)} rows of up to {max(map(len, batch))} tokens: {_advice(model, batch, settings)}") from None
+        what = f"not enough memory for a step on {len(batch)} rows of up to {max(map(len, batch))} tokens"
+        raise UserError(f"{what}: {_advice(model, batch, settings)}") from None
     finally:
         if trained is not None: trained.unload()
         if settings.checkpointing: model.gradient_checkpointing_disable()
@@ -234,7 +236,7 @@ def free_memory(
     try: return min(free, int(limit.read_text())-int(used.read_text()))
     except (OSError, ValueError): return free # no limit
 
-# %% ../nbs/10b_memory.ipynb #ea308cae
+# %% ../nbs/10b_memory.ipynb #e15482d0
 def check_memory(
     model, # the student, loaded, without an adapter
     rows:list[Row], # all rows of the training
@@ -248,7 +250,8 @@ def check_memory(
     need = estimate(model.config, settings, max(map(len, batch)), len(batch), **_described(model, settings))
     free = free_memory('cuda' if torch.cuda.is_available() else 'cpu') if free is None else free
     if need.total-need.weights>free:
-        raise UserError(f"training needs about {_size(need.total-need.weights)} beside the student, and {_size(free)} are free: {_advice(model, batch, settings, free+need.weights)}")
+        advice = _advice(model, batch, settings, free+need.weights)
+        raise UserError(f"training needs about {_size(need.total-need.weights)} beside the student, and {_size(free)} are free: {advice}")
     return need
 
 # %% ../nbs/10b_memory.ipynb #1bbf0edf

@@ -10,6 +10,7 @@ __all__ = ['Settings', 'presets', 'preset', 'has_adapter', 'lora', 'mixed_precis
 # %% ../nbs/10_training.ipynb #7cda8e19
 import json, os, random, re, shutil, subprocess, sys
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -21,7 +22,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from .problem import Pair, Record, UserError, content_id, read_records, write_text
 from .local import dtype_for, load, weights_hash
-from .orpo import Row, orpo_loss, orpo_trainer, score, share, tokenize_pairs
+from .orpo import orpo_loss, orpo_trainer, score
+from .token_rows import Row, share, tokenize_pairs
 
 # %% ../nbs/10_training.ipynb #72415906
 _BEST = Literal['eval_loss', 'eval_nll_loss', 'eval_rewards/accuracies', 'eval_rewards/margins']
@@ -266,7 +268,7 @@ def stopped(
     found = [r[best]*(-1 if 'rewards' in best else 1) for r in history if best in r] if best else []
     return bool(patience and found) and len(found)-1-found.index(min(found))>=patience
 
-# %% ../nbs/10_training.ipynb #1ac1a134
+# %% ../nbs/10_training.ipynb #e761f5c2
 def _arguments(model, out, s, steps, validated):
     "The trainer's arguments for `steps` steps by the settings `s`"
     import torch
@@ -280,7 +282,8 @@ def _arguments(model, out, s, steps, validated):
         gradient_checkpointing=s.checkpointing, gradient_checkpointing_kwargs=dict(use_reentrant=False), use_cpu=device=='cpu',
         train_sampling_strategy='sequential', remove_unused_columns=False, dataloader_pin_memory=device=='cuda', logging_steps=1,
         logging_nan_inf_filter=False, save_steps=s.eval_steps if 'load_best_model_at_end' in judged else s.save_steps, save_total_limit=2, **judged,
-        disable_tqdm=True, report_to=s.report_to if s.report_to in ('trackio', 'wandb') else 'none', run_name=out.name, ddp_find_unused_parameters=False)
+        disable_tqdm=True, report_to=s.report_to if s.report_to in ('trackio', 'wandb') else 'none', run_name=out.name,
+        ddp_find_unused_parameters=False)
 
 # %% ../nbs/10_training.ipynb #6c63e99f
 def _through(outer, inner, work):
@@ -337,7 +340,7 @@ def _trainer()->type:
             return metrics
     return PartTrainer
 
-# %% ../nbs/10_training.ipynb #5d3b1a02
+# %% ../nbs/10_training.ipynb #ecaa0fc6
 def _watcher(out, s, steps_per_epoch, progress):
     "A callback that seals checkpoints, keeps the log file, stops early, and shows progress"
     from accelerate import PartialState
@@ -347,7 +350,8 @@ def _watcher(out, s, steps_per_epoch, progress):
         def on_train_begin(self, args, state, control, **kw):
             best = Path(args.output_dir)/f'checkpoint-{state.best_global_step}'
             if state.best_global_step and best.exists(): state.best_model_checkpoint = str(best)
-            elif state.best_global_step: state.best_metric = state.best_global_step = state.best_model_checkpoint = None # its place was given to a better one that was not finished
+            elif state.best_global_step: # its place was given to a better one that was not finished
+                state.best_metric = state.best_global_step = state.best_model_checkpoint = None
             hidden = not (progress and state.is_world_process_zero)
             self.bar, self.shown = tqdm(total=state.max_steps, initial=state.global_step, desc='ORPO', unit='step', disable=hidden), {}
         def on_log(self, args, state, control, logs=None, **kw):
@@ -365,11 +369,12 @@ def _watcher(out, s, steps_per_epoch, progress):
         def on_train_end(self, args, state, control, **kw): self.bar.close()
     return Watcher()
 
-# %% ../nbs/10_training.ipynb #2d89640f
+# %% ../nbs/10_training.ipynb #3be43a2e
 def _reporters(out, s):
     "Callbacks for what `report_to` asks; a `UserError` if its package is missing"
     if s.report_to=='none': return []
-    if not find_spec(s.report_to): raise UserError(f"training setting report_to: {s.report_to} is not installed: pip install {s.report_to}, or report_to=none")
+    if not find_spec(s.report_to):
+        raise UserError(f"training setting report_to: {s.report_to} is not installed: pip install {s.report_to}, or report_to=none")
     if s.report_to!='tensorboard': return [] # the trainer knows these two by name
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations import TensorBoardCallback
@@ -417,7 +422,18 @@ def _finish_run(out, model, rows, state):
     write_text(out/'training.json', json.dumps({**json.loads((out/'training.json').read_text(encoding='utf-8')), 'finished':True}, indent=1))
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
 
-# %% ../nbs/10_training.ipynb #deffaf84
+# %% ../nbs/10_training.ipynb #10c7a7c4
+@contextmanager
+def _trainable(model):
+    "Keep the 4-bit weights of `model` in the form that gradients pass through: bitsandbytes packs them for a CPU when it first answers"
+    quick = [m for m in model.modules() if getattr(m, 'support_avx512bf16_for_cpu', False)]
+    for m in quick:
+        m.state_dict() # bitsandbytes unpacks what it is about to save
+        m.support_avx512bf16_for_cpu = False
+    try: yield
+    finally:
+        for m in quick: m.support_avx512bf16_for_cpu = True
+
 def _resumed(out, args, s, parts):
     "The checkpoint to go on from, if any, and what of `parts` belongs to the training"
     with args.main_process_first(local=False): start = latest_checkpoint(out/'checkpoints')
@@ -436,25 +452,28 @@ def _run(model, tokenizer, args, plan, validation, out, s, callbacks):
         start, parts = _resumed(out, args, s, parts)
         seen = dict(eval_dataset=examined(validation, s.batch, args.world_size, s.nll_on)) if validation else {}
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        trainer = _trainer()(model, args, parts, pad or 0, s.beta, s.nll_on, callbacks=callbacks, **seen)
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
+        with _trainable(model):
+            trainer = _trainer()(model, args, parts, pad or 0, s.beta, s.nll_on, callbacks=callbacks, **seen)
+            trainer.remove_callback(PrinterCallback)
+            trainer.train(resume_from_checkpoint=str(start) if start else None)
     finally: logging.set_verbosity(said)
     model.eval()
     return trainer
 
-# %% ../nbs/10_training.ipynb #4c0a21f7
+# %% ../nbs/10_training.ipynb #b9706779
 def _rows(tokenizer, pairs, validation, s):
     "The rows to train on and to look at, and the counts of what was dropped"
     rows, dropped = tokenize_pairs(tokenizer, pairs, s.max_length, s.max_prompt)
     if not rows: raise UserError(f"no pairs to train on (dropped: {dict(dropped) or 'none'}): raise max_length and max_prompt, or make more pairs")
     held, lost = tokenize_pairs(tokenizer, validation, s.max_length, s.max_prompt)
     if lost and not held: raise UserError(f"no validation pairs left (dropped: {dict(lost)}): raise max_length and max_prompt, or leave them out")
-    if s.patience and not held: raise UserError(f"training setting patience={s.patience}: there are no validation pairs to judge by; give some, or patience=null")
-    if both := {r.prompt for r in rows}&{r.prompt for r in held}: raise UserError(f"{len(both)} prompts stand in the validation pairs and in the training pairs: split by problem")
+    if s.patience and not held:
+        raise UserError(f"training setting patience={s.patience}: there are no validation pairs to judge by; give some, or patience=null")
+    if both := {r.prompt for r in rows}&{r.prompt for r in held}:
+        raise UserError(f"{len(both)} prompts stand in the validation pairs and in the training pairs: split by problem")
     return (share(rows), share(held), dropped) if s.share else (rows, held, dropped)
 
-# %% ../nbs/10_training.ipynb #16d2d606
+# %% ../nbs/10_training.ipynb #8256128e
 def train(
     model, # the student, without an adapter; it is trained in place
     tokenizer, # with a chat template
@@ -478,7 +497,8 @@ def train(
     try:
         watch = [_watcher(out, settings, per_epoch, progress), *_reporters(out, settings), *callbacks]
         trainer = _run(lora(model, settings), tokenizer, args, plan[:steps*settings.accumulation], held, out, settings, watch)
-        log, state = log_rows(trainer.state.log_history, per_epoch), trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
+        log = log_rows(trainer.state.log_history, per_epoch)
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
         with args.main_process_first(local=False):
             if args.process_index==0: _finish_run(out, trainer.accelerator.unwrap_model(trainer.model), log, state)
     except OSError as e: raise UserError(f"{out}: cannot write ({e}); sealed checkpoints are intact, free some space and run again") from e
@@ -495,13 +515,14 @@ def load_adapter(
     try: return PeftModel.from_pretrained(model, str(folder)).eval()
     except RuntimeError as e: raise UserError(f"{folder}: this adapter belongs to another student ({str(e).splitlines()[0]})") from e
 
-# %% ../nbs/10_training.ipynb #d7199418
+# %% ../nbs/10_training.ipynb #1625c08b
 def conf_launch(
     kind:str, # e.g. "ddp"
 )->Path:
     "The configuration `kind` for `accelerate launch --config_file`"
     folder = Path(str(files('reasondistill')/'conf'/'launch'))
-    if not (path := folder/f'{kind}.yaml').exists(): raise UserError(f"launch {kind!r}: must be one of {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}, cpu")
+    path, kinds = folder/f'{kind}.yaml', sorted(p.stem for p in folder.glob('*.yaml'))
+    if kind not in kinds: raise UserError(f"launch {kind!r}: must be one of {', '.join(kinds)}, cpu")
     return path
 
 def launch_command(
@@ -528,7 +549,7 @@ def _train_job(path):
     train(model, tok, read_records(job['pairs'], Pair), job['out'], s, validation)
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
-# %% ../nbs/10_training.ipynb #07f1d575
+# %% ../nbs/10_training.ipynb #ec46148b
 def launch(
     student:str|Path, # a folder or hub id; empty: the packaged student
     pairs:str|Path, # a file of Pair records
@@ -540,8 +561,8 @@ def launch(
 )->list[dict]: # the log, as `train` gives it
     "Train on several `devices` at once, each in a process of its own"
     out = Path(out)
-    job = write_text(out/'launch.json', json.dumps(dict(student=str(student), pairs=str(pairs), validation=validation and str(validation), out=str(out),
-        settings=settings.model_dump(mode='json')), indent=1))
+    said = dict(student=str(student), pairs=str(pairs), validation=validation and str(validation), out=str(out), settings=settings.model_dump(mode='json'))
+    job = write_text(out/'launch.json', json.dumps(said, indent=1))
     ran = subprocess.run(launch_command(job, kind, devices), stderr=subprocess.PIPE, text=True, env=os.environ | {'TOKENIZERS_PARALLELISM':'false'})
     if ran.returncode:
         said = re.findall(r'^(?:\[rank\d+\]: )?[\w.]*Error: (.+)$', ran.stderr, re.M) # the last line of a traceback
