@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash', 'Run', 'read_manifest', 'Stage', 'stage',
            'problems_from_tasks', 'problems_from_file', 'problems', 'student_of', 'teacher_of', 'announce', 'all_sent',
-           'answers', 'mine', 'blueprint', 'transfer', 'pairs', 'dataset', 'before', 'training_settings', 'train',
-           'after', 'report', 'run_pipeline', 'main']
+           'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
+           'train', 'after', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #e3af35b4
+# %% ../nbs/15_pipeline.ipynb #6785b430
 import contextlib, functools, hashlib, json, os, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from . import __version__
+from .ablations import DegradingTeacher, SimilarTeacher
 from .augmentation import all_spent, expenses, funnel, schedule, transfer_all
 from .data import read_problems, read_responses, siblings, take
 from .evaluation import evaluate
@@ -25,6 +26,7 @@ from .asking import RETRYABLE
 from .lm import Budget, Ledger, Store, estimate, requests_for, sample
 from .models import KINDS, model_of
 from .mining import RULES, mine as mine_pool
+from .calculations import CalculatingTeacher
 from .duplicates import decontaminate
 from .exports import dataset_card, write_dataset
 from .linter import lint, rebalance
@@ -243,7 +245,7 @@ def student_of(run, trained=False):
     name = s.name or (Path(s.model).name.lower() if s.model else 'smollm2-135m')
     return _student(s.model, name, s.four_bit, s.rows, s.budget, str(run.path('training/adapter')) if trained else '')
 
-# %% ../nbs/15_pipeline.ipynb #03aa147a
+# %% ../nbs/15_pipeline.ipynb #709d638f
 def teacher_of(
     run:Run,
 ): # a teacher, see `reasondistill.teachers`
@@ -251,8 +253,12 @@ def teacher_of(
     t = run.plain['teacher']
     if t['kind']=='worked': return WorkedTeacher()
     if t['kind']=='recorded': raise UserError("teacher=recorded: its answers are in a file, and there is nobody to ask for more: take teacher=gemini, or leave out the stages blueprint and transfer.")
-    return LMTeacher(model_of(t), run.store, temperature=t['temperature'], top_p=t['top_p'], max_tokens=t['max_tokens'],
-                     concurrency=t['concurrency'], timeout=t['timeout'], budget=run.ledger, progress=run.label('teacher'))
+    return CalculatingTeacher(model_of(t), run.store, **_asking(run))
+
+def _asking(run):
+    "How the teacher is asked"
+    t = run.plain['teacher']
+    return {k:t[k] for k in ('temperature', 'top_p', 'max_tokens', 'concurrency', 'timeout')} | dict(budget=run.ledger, progress=run.label('teacher'))
 
 # %% ../nbs/15_pipeline.ipynb #96cfc192
 def announce(
@@ -320,7 +326,7 @@ def blueprint(run):
     run.write('blueprints.jsonl', made)
     return dict(blueprints=len(made), failed=len(hard)-len(made), **Counter(b.error_type for b in made))
 
-# %% ../nbs/15_pipeline.ipynb #caff6a8f
+# %% ../nbs/15_pipeline.ipynb #d7f71ce7
 def _targets(run, seeds):
     "The domains that transfers may go to; for real problems domain -> area"
     return _domains(run.cfg.data)[0] if run.cfg.data.kind=='tasks' else {s:s for s in sorted({p.meta.get('domain', p.subject) for p in seeds.values()})}
@@ -331,17 +337,30 @@ def _paid(teacher, gate, kept):
     dollars = lambda x: 'unknown' if x is None or x!=x else f'{x:.4f}'
     return {} if len(bill)<2 else {'dollars':dollars(bill.dollars['all']), 'dollars per kept pair':dollars(bill['per kept pair']['all'])}
 
+def writer_of(
+    run:Run,
+    teacher,
+    hard:Sequence[HardNegative],
+): # offers `transfer`
+    "Who writes the transfers: the `teacher` by blueprint, or, for comparison, without one"
+    way = run.cfg.transfer.way
+    if way=='blueprint': return teacher
+    if not isinstance(teacher, LMTeacher): raise UserError(f"transfer.way={way}: needs a language model as the teacher: take teacher=gemini or teacher=openai.")
+    if way=='similar': return SimilarTeacher(teacher.lm, {h.id:h.problem for h in hard}, run.store, **_asking(run))
+    return DegradingTeacher(teacher.lm, hard, run.store, **_asking(run))
+
 @stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'held_out.jsonl'), makes=('transfers.jsonl',), config=('teacher', 'transfer', 'data', 'seed'))
 def transfer(run):
     "Every blueprint carried into new problems, each checked against its seed, the held-out problems and the other transfers"
-    teacher, seeds = teacher_of(run), {h.id:h.problem for h in run.read('hard_negatives.jsonl', HardNegative)}
+    teacher, hard = teacher_of(run), run.read('hard_negatives.jsonl', HardNegative)
+    writer, seeds = writer_of(run, teacher, hard), {h.id:h.problem for h in hard}
     plan = schedule(run.read('blueprints.jsonl', Blueprint), run.cfg.transfer.n, _targets(run, seeds), run.cfg.seed)
     gate = teacher.gate(against=run.read('held_out.jsonl', Problem))
-    done = transfer_all(teacher, plan, seeds, gate, progress=run.label('transfers'))
-    all_sent(run, 'teacher', [(f.failure, f.why) for f in teacher.failures])
+    done = transfer_all(writer, plan, seeds, gate, rounds=run.cfg.transfer.rounds, progress=run.label('transfers'))
+    all_sent(run, 'teacher', [(f.failure, f.why) for f in writer.failures])
     run.write('transfers.jsonl', done.transfers)
     left = funnel(done.transfers, asked=len(plan)).left
-    return {k:int(v) for k,v in left.items()} | _paid(teacher, gate, int(left['kept']))
+    return {k:int(v) for k,v in left.items()} | _paid(writer, gate, int(left['kept']))
 
 # %% ../nbs/15_pipeline.ipynb #26b79744
 def _sources(run, dropped):
@@ -501,8 +520,8 @@ def _locked(folder):
     try: yield
     finally: lock.close()
 
-# %% ../nbs/15_pipeline.ipynb #fcad67bb
-_LOWEST = {'seed':0, 'mining.samples':1, 'mining.max_tokens':1, 'mining.temperature':0., 'transfer.n':1, 'pairs.n':1, 'evaluation.max_tokens':1, 'evaluation.n_boot':1}
+# %% ../nbs/15_pipeline.ipynb #0dc9c42b
+_LOWEST = {'seed':0, 'mining.samples':1, 'mining.max_tokens':1, 'mining.temperature':0., 'transfer.n':1, 'transfer.rounds':0, 'pairs.validation':0., 'pairs.n':1, 'evaluation.max_tokens':1, 'evaluation.n_boot':1}
 
 def _number(value, key, low):
     "A `UserError` unless `value` is a number of the kind of `low` and not below it"
@@ -523,13 +542,14 @@ def _check_models(cfg, plain):
     for side in ('teacher', 'student'):
         if plain[side]['kind'] in ('gemini', 'openai'): model_of(plain[side]).check_key()
 
-# %% ../nbs/15_pipeline.ipynb #96d4a53e
+# %% ../nbs/15_pipeline.ipynb #89d5e565
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
     if missing := sorted(OmegaConf.missing_keys(cfg)): raise UserError(f"{missing[0]} is not set: add {missing[0]}=<value>.")
     if unknown := [s for s in cfg.stages if s not in STAGES]: raise UserError(f"There is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}.")
     for key,low in _LOWEST.items(): _number(OmegaConf.select(cfg, key), key, low)
+    if cfg.transfer.way not in ('blueprint', 'similar', 'degraded'): raise UserError(f"transfer.way={cfg.transfer.way}: choose one of blueprint, similar, degraded.")
     if cfg.mining.rule not in RULES: raise UserError(f"mining.rule={cfg.mining.rule}: choose one of {', '.join(RULES)}.")
     if (path := cfg.data.get('path')) and not Path(path).is_file(): raise UserError(f"data.path={path}: there is no such file.")
     _check_models(cfg, OmegaConf.to_container(cfg, resolve=True))

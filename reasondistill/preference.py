@@ -99,7 +99,7 @@ def _written(transfer, blueprints):
     made = dict(seed=t.seed_id, blueprint=t.blueprint_id, transfer=t.id, mode=t.mode, teacher=t.teacher, transfer_prompt=t.problem.meta.get('prompt'))
     return made | (dict(blueprint_teacher=b.teacher, blueprint_prompt=b.meta.get('prompt'), error_type=b.error_type) if b else {})
 
-# %% ../nbs/08_preference.ipynb #aba252db
+# %% ../nbs/08_preference.ipynb #edca3160
 def transferred_pairs(
     transfers:list[Transfer],
     dropped:Counter|None=None, # counts what is left out and why
@@ -108,7 +108,7 @@ def transferred_pairs(
     "Aligned against simulated path, one pair for each of `transfers` that passed all of its checks"
     known = {b.id: b for b in blueprints}
     if dropped is not None: dropped['unverified'] += sum(not t.kept for t in transfers)
-    return [_pair(t.problem, t.chosen, t.rejected, 'transferred', **_written(t, known))
+    return [_pair(t.problem, t.chosen, t.rejected, t.meta.get('strategy', 'transferred'), **_written(t, known))
             for t in transfers if t.kept and _usable(t.chosen, t.rejected, dropped)]
 
 # %% ../nbs/08_preference.ipynb #bf9945a5
