@@ -405,13 +405,13 @@ def _open_run(out, plan, dropped):
         raise UserError(f"{out}: holds a training that differs in its {', '.join(changed)}: choose another folder, or delete this one")
     return bool(there and there['finished'])
 
-# %% ../nbs/10_training.ipynb #f80dbc85
+# %% ../nbs/10_training.ipynb #9dfe9edd
 def _in_order(path):
     "Write the peft configuration at `path` again with its sets in alphabetical order: peft writes them as they come"
     plain = lambda v: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v
     write_text(path, json.dumps({k:plain(v) for k,v in json.loads(path.read_text(encoding='utf-8')).items()}, indent=1, sort_keys=True))
 
-def _finish_run(out, model, rows, state):
+def _finish_run(out, model, rows, state=None):
     "Keep adapter and log in `out`, then say that it is finished; `state` is the whole state where the model lies in pieces on several devices"
     part = out/'adapter.part'
     shutil.rmtree(part, ignore_errors=True); shutil.rmtree(out/'adapter', ignore_errors=True)
@@ -549,7 +549,7 @@ def _train_job(path):
     train(model, tok, read_records(job['pairs'], Pair), job['out'], s, validation)
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
-# %% ../nbs/10_training.ipynb #ec46148b
+# %% ../nbs/10_training.ipynb #07f1d575
 def launch(
     student:str|Path, # a folder or hub id; empty: the packaged student
     pairs:str|Path, # a file of Pair records
@@ -561,7 +561,8 @@ def launch(
 )->list[dict]: # the log, as `train` gives it
     "Train on several `devices` at once, each in a process of its own"
     out = Path(out)
-    said = dict(student=str(student), pairs=str(pairs), validation=validation and str(validation), out=str(out), settings=settings.model_dump(mode='json'))
+    said = dict(student=str(student), pairs=str(pairs), validation=validation and str(validation), out=str(out),
+        settings=settings.model_dump(mode='json'))
     job = write_text(out/'launch.json', json.dumps(said, indent=1))
     ran = subprocess.run(launch_command(job, kind, devices), stderr=subprocess.PIPE, text=True, env=os.environ | {'TOKENIZERS_PARALLELISM':'false'})
     if ran.returncode:
