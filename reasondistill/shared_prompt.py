@@ -141,7 +141,11 @@ def hidden_states(
         inputs |= dict(prompt_blocks=Blocks(batch['spans'].tolist()), attention_mask=nothing)
     return bare(model).base_model(**inputs, use_cache=False).last_hidden_state
 
-# %% ../nbs/08d_shared_prompt.ipynb #a1b7a0b6
+# %% ../nbs/08d_shared_prompt.ipynb #5f827f4a
+def _triangle(n, tile=384):
+    "Pairs of `n` tokens that a causal kernel computes"
+    return min(n*n, n*(n+tile)/2)
+
 @dataclass(frozen=True)
 class Price:
     "What attention costs, in units of the linear layers' work on one token"
@@ -152,17 +156,17 @@ class Price:
     def shared(self, row:Row)->float:
         "The cost of `row` with its prompt computed once"
         p, ys = len(row.prompt), [len(y)-1 for y in row.responses]
-        pairs = (p+sum(ys))**2 if self.dense else p*p/2+sum(y*(p+y) for y in ys)
+        pairs = (p+sum(ys))**2 if self.dense else _triangle(p)+sum(y*(p+y) for y in ys)
         return p+sum(ys)+self.pair*pairs+self.call*(1 if self.dense else 1+len(ys))
 
     def apart(self, row:Row)->float:
         "The cost of `row` with every response behind a prompt of its own"
         whole = [len(row.prompt)+len(y)-1 for y in row.responses]
-        return sum(whole)+self.pair*sum(n*n for n in whole)/2+self.call*len(whole)
+        return sum(whole)+self.pair*sum(map(_triangle, whole))+self.call*len(whole)
 
     def shares(self, row:Row)->bool: return self.shared(row)<=self.apart(row)
 
-# %% ../nbs/08d_shared_prompt.ipynb #e4f81e1c
+# %% ../nbs/08d_shared_prompt.ipynb #8b942a83
 def price(
     model, # a causal language model, wrapped by peft or not
     dense:bool=False, # it shares by a dense mask
@@ -172,7 +176,7 @@ def price(
     config = lm.config.get_text_config()
     width = config.num_attention_heads*(getattr(config, 'head_dim', None) or config.hidden_size//config.num_attention_heads)
     weights = sum(m.in_features*m.out_features for m in lm.base_model.modules() if hasattr(m, 'in_features') and hasattr(m, 'out_features'))
-    return Price(2*4*width*config.num_hidden_layers/(2*weights), 2., dense)
+    return Price(2.5*4*width*config.num_hidden_layers/(2*weights), 2., dense)
 
 # %% ../nbs/08d_shared_prompt.ipynb #3aba204f
 def _unusual(config):
