@@ -15,14 +15,14 @@ from .formulas import Edit, Formula, draw_values, formula_blueprint, formula_tra
 from .problem import Blueprint, HardNegative, Transfer
 from .teachers import LMTeacher
 
-# %% ../nbs/07d_calculations.ipynb #9ef71ca5
+# %% ../nbs/07d_calculations.ipynb #cf5f2947
 def calculation(
     hard_negative:HardNegative,
     teacher:str='formula', # under which name it goes
 )->Blueprint|None: # None: it is none, or none that one error explains
     "The blueprint of `hard_negative` as a calculation"
     p = hard_negative.problem
-    if p.kind not in ('number', 'yes_no') or not (p.kind=='number' or domain_of(p.subject)=='science'): return None
+    if p.kind not in ('number', 'yes_no') or domain_of(p.subject or p.source)!='science': return None
     try: return formula_blueprint(hard_negative, teacher)
     except ValueError: return None
 

@@ -445,19 +445,25 @@ def _training_folder(run):
     write_text(mark, run.key)
     return folder
 
-# %% ../nbs/15_pipeline.ipynb #6a446b29
+# %% ../nbs/15_pipeline.ipynb #293a2d91
 _ADAPTER = ('training/adapter/adapter_model.safetensors', 'training/adapter/adapter_config.json')
 
-@stage(needs=('pairs.jsonl',), makes=(*_ADAPTER, 'training/log.jsonl'), config=('student.model', 'student.four_bit', 'train', 'seed'))
+@stage(needs=('pairs.jsonl', 'validation.jsonl'), makes=(*_ADAPTER, 'training/log.jsonl'), config=('student.model', 'student.four_bit', 'student.backend', 'train', 'seed'))
 def train(run):
     "ORPO with LoRA on the pairs"
     import torch
     from reasondistill.local import load
-    from reasondistill.training import train as train_orpo
+    from reasondistill.backends import train_with
+    from reasondistill.local import embedded_student
+    from reasondistill.memory import check_memory
+    from reasondistill.token_rows import tokenize_pairs
     s, chosen = run.cfg.student, run.read('pairs.jsonl', Pair)
     _student.cache_clear() # the answering copy makes room for the one in training
-    model, tok = load(s.model, four_bit=s.four_bit, dtype=None if torch.cuda.is_available() else torch.float32)
-    log = train_orpo(model, tok, chosen, _training_folder(run), training_settings(run.cfg), progress=run.progress)
+    settings, watched = training_settings(run.cfg), run.read('validation.jsonl', Pair)
+    if s.backend.startswith('unsloth'): student = s.model or embedded_student(), None # it loads by itself
+    else: student = load(s.model, four_bit=s.four_bit, dtype=None if torch.cuda.is_available() else torch.float32)
+    if s.backend=='own' and (rows := tokenize_pairs(student[1], chosen, settings.max_length, settings.max_prompt)[0]): check_memory(student[0], rows, settings)
+    log = train_with(s.backend, *student, chosen, _training_folder(run), settings, validation=watched, progress=run.progress)
     return dict(pairs=len(chosen), steps=log[-1]['step'])
 
 # %% ../nbs/15_pipeline.ipynb #2f1007e7
@@ -542,7 +548,15 @@ def _check_models(cfg, plain):
     for side in ('teacher', 'student'):
         if plain[side]['kind'] in ('gemini', 'openai'): model_of(plain[side]).check_key()
 
-# %% ../nbs/15_pipeline.ipynb #89d5e565
+# %% ../nbs/15_pipeline.ipynb #3d8a86d6
+def _check_training(cfg):
+    "A `UserError` if the training that `cfg` describes cannot be"
+    from reasondistill.backends import BACKENDS
+    training_settings(cfg)
+    if cfg.student.backend not in BACKENDS: raise UserError(f"student.backend={cfg.student.backend}: choose one of {', '.join(BACKENDS)}.")
+    if cfg.pairs.validation and cfg.student.backend not in ('own', 'unsloth'): raise UserError(f"pairs.validation={cfg.pairs.validation}: only our own trainer watches validation pairs: set it to 0, or student.backend=own.")
+
+# %% ../nbs/15_pipeline.ipynb #57bdbeb4
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
@@ -553,7 +567,7 @@ def _checked(cfg):
     if cfg.mining.rule not in RULES: raise UserError(f"mining.rule={cfg.mining.rule}: choose one of {', '.join(RULES)}.")
     if (path := cfg.data.get('path')) and not Path(path).is_file(): raise UserError(f"data.path={path}: there is no such file.")
     _check_models(cfg, OmegaConf.to_container(cfg, resolve=True))
-    if 'train' in cfg.stages: training_settings(cfg)
+    if 'train' in cfg.stages: _check_training(cfg)
     return [STAGES[s] for s in cfg.stages]
 
 # %% ../nbs/15_pipeline.ipynb #af83ac6f

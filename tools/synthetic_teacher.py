@@ -13,7 +13,8 @@ from reasondistill.problem import ASKED, Problem, content_id, messages, render
 from reasondistill.services import sample_seed
 from reasondistill.augmentation import Target, near_copies
 from reasondistill.blueprint import ERROR_TYPES, states
-from reasondistill.tasks import families, generate, particles, structure, worked
+from reasondistill.ablations import similar_reply
+from reasondistill.tasks import domains, families, generate, particles, structure, worked
 from reasondistill.teachers import as_reply, worked_transfer
 
 # what is planted, and where it should be caught; 'written': the reply must not become a transfer at all
@@ -55,7 +56,7 @@ class Teacher:
             w = worked(p)
             self.learn(p, truth=p.answer, golden=w.golden, slips=w.error_text, defensible=[p.answer] if p.choices else [], error=w.error_type, problem=p)
         self.heads = {render(f'{name}_{lang}', part='system', **self.blanks(name, lang, kind)): (name, lang)
-                      for lang in ('en', 'ko') for name in ('blueprint', 'transfer', 'defend', 'defend_error', 'judge') for kind in ('choice',)}
+                      for lang in ('en', 'ko') for name in ('blueprint', 'transfer', 'defend', 'defend_error', 'judge', 'similar', 'degrade') for kind in ('choice',)}
 
     def blanks(self, name, lang, kind): return dict(asked=ASKED[lang][kind])
 
@@ -124,6 +125,17 @@ class Teacher:
         place = re.search(r'(?:the right one is number|정답 번호:) (\d+)', user)
         order = Target(plan, field('Domain', '분야'), field('Subject', '과목'), 'cross-domain', lang, kind, int(place[1])-1 if place else 0, seed if not draft else int(draft, 16)%10**8)
         return self.write(order, self.planted(seed, order, draft), rng)
+
+    def similar(self, user, lang, seed, draft, rng):
+        p = self.facts(user)['problem']
+        order = Target(p.meta['family'], rng.choice(domains(p.meta['family'])), '', 'cross-domain', lang, p.kind, rng.randrange(4), rng.randrange(10**8))
+        t = worked_transfer(NOBODY, order)
+        self.learn(t.problem, blind=True, truth=t.problem.answer, error=structure(order.structure).error_type, defensible=[t.problem.answer] if t.problem.choices else [])
+        return similar_reply(t)
+
+    def degrade(self, user, lang, seed, draft, rng):
+        w = worked(self.facts(user)['problem'])
+        return json.dumps(dict(rejected=w.error_text.splitlines()[:-1], rejected_answer=w.error_answer), ensure_ascii=False)
 
     def write(self, order, defect, rng):
         "A reply to `order`, with the `defect`"
