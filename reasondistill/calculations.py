@@ -26,13 +26,14 @@ def calculation(
     try: return formula_blueprint(hard_negative, teacher)
     except ValueError: return None
 
-# %% ../nbs/07d_calculations.ipynb #4c9a9526
+# %% ../nbs/07d_calculations.ipynb #fa272e04
 def _drawn(blueprint, target, again):
     "Formula, numbers and error for an order; a ValueError says why there are none"
     formula, edit = (kind.model_validate(blueprint.meta[name]) for kind,name in ((Formula, 'formula'), (Edit, 'edit')))
     formula = with_ranges(formula, blueprint.meta['values'])
     return formula, draw_values(formula, target.seed+1_000_003*again, edit), edit
 
+# %% ../nbs/07d_calculations.ipynb #4133582b
 class CalculatingTeacher(LMTeacher):
     "A language model as a teacher, with calculations computed and only their stories asked for"
     def blueprint(self, hard_negatives:Sequence[HardNegative])->list[Blueprint|None]:
