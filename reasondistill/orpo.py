@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['log1mexp', 'orpo_loss', 'collate', 'score', 'orpo_step', 'orpo_trainer', 'Row', 'end_of_turn', 'fit_prompt', 'pack',
-           'share', 'tiny_student', 'tokenize_pair', 'tokenize_pairs', 'token_logps', 'Price', 'price', 'sharing']
+           'share', 'tiny_student', 'tokenize_pair', 'tokenize_pairs', 'Price', 'price', 'sharing']
 
-# %% ../nbs/09_orpo.ipynb #8508c17f
+# %% ../nbs/09_orpo.ipynb #96263ac8
 import logging
 from collections import Counter
 from functools import cache
@@ -15,7 +15,7 @@ from .problem import UserError
 from .lean_logits import token_logps, wide
 from .shared_prompt import Price, attention_mask, bare, hidden_states, layout, places, price, sharing
 from .token_rows import Row, end_of_turn, fit_prompt, pack, share, tiny_student, tokenize_pair, tokenize_pairs
-_all_ = ['Row', 'end_of_turn', 'fit_prompt', 'pack', 'share', 'tiny_student', 'tokenize_pair', 'tokenize_pairs', 'token_logps', 'Price', 'price', 'sharing']
+_all_ = ['Row', 'end_of_turn', 'fit_prompt', 'pack', 'share', 'tiny_student', 'tokenize_pair', 'tokenize_pairs', 'Price', 'price', 'sharing']
 
 # %% ../nbs/09_orpo.ipynb #8840031b
 def log1mexp(

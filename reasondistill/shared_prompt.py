@@ -76,7 +76,7 @@ class Blocks:
             self._masks['flex'] = create_block_mask(lambda b, h, i, j: rule(0, h, i, j), None, None, own.shape[1], own.shape[1], device=device)
         return self._masks['flex']
 
-# %% ../nbs/08d_shared_prompt.ipynb #5397e116
+# %% ../nbs/08d_shared_prompt.ipynb #7cf860c0
 def block_attention(
     query, # (1, heads, tokens, head width)
     key, # (1, key heads, tokens, head width)
@@ -89,7 +89,8 @@ def block_attention(
     import torch
     from torch.nn.functional import scaled_dot_product_attention
     if query.device.type!='cpu': key, value = (x.repeat_interleave(query.shape[1]//x.shape[1], 1) for x in (key, value))
-    attend = lambda q, k, v, **kw: scaled_dot_product_attention(q, k, v, scale=scale, dropout_p=dropout, enable_gqa=q.shape[1]!=k.shape[1], **kw).transpose(1, 2)
+    common = dict(scale=scale, dropout_p=dropout, enable_gqa=query.shape[1]!=key.shape[1])
+    attend = lambda q, k, v, **kw: scaled_dot_product_attention(q, k, v, **common, **kw).transpose(1, 2)
     out, lengths = [], [n for _,n in blocks.spans]
     for (first, n), q, k, v in zip(blocks.spans, *(x.split(lengths, 2) for x in (query, key, value))):
         if first:
@@ -100,7 +101,7 @@ def block_attention(
             out.append(attend(q, k, v, attn_mask=blocks.corner(k.shape[2]-n, n, q.device)))
     return torch.cat(out, 1)
 
-# %% ../nbs/08d_shared_prompt.ipynb #1694445f
+# %% ../nbs/08d_shared_prompt.ipynb #095a05bf
 @cache
 def _flex_on(index):
     "Whether GPU number `index` runs FlexAttention's kernels; before Ampere (V100, T4) it does not"
@@ -112,9 +113,8 @@ def _attend(module, query, key, value, attention_mask, dropout=0., scaling=None,
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     if prompt_blocks is None: return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kw)
     if query.device.type=='cuda' and not dropout and _flex_on(query.device.index):
-        from transformers.integrations.flex_attention import compile_friendly_flex_attention as flex
-        out = flex(query, key, value, training=module.training, block_mask=prompt_blocks.flex(query.device), enable_gqa=True, scale=scaling)
-        return out.transpose(1, 2).contiguous(), None
+        from transformers.integrations.flex_attention import flex_attention_forward
+        return flex_attention_forward(module, query, key, value, prompt_blocks.flex(query.device), scaling=scaling)[0], None
     return block_attention(query, key, value, prompt_blocks, scaling, dropout), None
 
 @cache
@@ -178,13 +178,13 @@ def price(
     weights = sum(m.in_features*m.out_features for m in lm.base_model.modules() if hasattr(m, 'in_features') and hasattr(m, 'out_features'))
     return Price(2.5*4*width*config.num_hidden_layers/(2*weights), 2., dense)
 
-# %% ../nbs/08d_shared_prompt.ipynb #3aba204f
+# %% ../nbs/08d_shared_prompt.ipynb #486149af
 def _unusual(config):
     "What keeps a model with `config` from full attention in every layer; empty: nothing that it says"
-    kinds = set(getattr(config, 'layer_types', None) or ())-{'full_attention'}
-    if kinds: return f"it has layers of {' and '.join(sorted(kinds)).replace('_', ' ')}"
-    if not getattr(config, 'layer_types', None) and (window := getattr(config, 'sliding_window', None)): return f"its attention has a window of {window} tokens"
-    return ''
+    kinds, window = getattr(config, 'layer_types', None), getattr(config, 'sliding_window', None)
+    other = set(kinds or ())-{'full_attention'}
+    if other: return f"it has layers of {' and '.join(sorted(other)).replace('_', ' ')}"
+    return f"its attention has a window of {window} tokens" if window and not kinds else ''
 
 # %% ../nbs/08d_shared_prompt.ipynb #967c1367
 def _probe(lm, way):
