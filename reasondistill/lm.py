@@ -48,7 +48,7 @@ class _Job:
 
     def replies(self): return [self.out[i] for i in range(len(self.requests))]
 
-# %% ../nbs/04_lm.ipynb #26e6311b
+# %% ../nbs/04_lm.ipynb #533cbecf
 def _complete(job, batch):
     "Replies to the requests at the positions in `batch`, stored"
     asked = [job.requests[i] for i in batch]
@@ -62,10 +62,12 @@ def _complete(job, batch):
 def _run_batches(job):
     "Have a model that works in batches do the `job`"
     with bar(job.progress, len(job.requests)) as pbar:
+        if hasattr(job.lm, 'wrote'): job.lm.wrote = pbar.update # a long batch moves the line while it is written
         for batch in job.lm.batches(job.requests):
+            end = pbar.n+len(batch)
             if not all(i in job.out for i in batch): job.out |= dict(zip(batch, _complete(job, batch)))
             if job.progress: pbar.set_postfix_str(str(job.ledger), refresh=False)
-            pbar.update(len(batch))
+            pbar.update(end-pbar.n)
     return job.replies()
 
 # %% ../nbs/04_lm.ipynb #3d738ff8

@@ -322,7 +322,7 @@ class _Writing:
         for r,token in zip(rows, _next(logits, rows)):
             if r.finish is None: r.take(token, self.lm)
 
-# %% ../nbs/04c_local.ipynb #a360c060
+# %% ../nbs/04c_local.ipynb #676397e0
 _READ = 2048 # padded tokens of prompts that are read together: enough to keep a chip busy
 
 def _next(logits, rows):
@@ -340,6 +340,7 @@ def _write(batch, lm):
         while waiting or writing.rows:
             writing.rebuild(waiting)
             while not writing.due(): writing.step()
+            lm.wrote(sum(r.finish is not None for r in writing.rows))
     return [r.completion() for r in replies]
 
 # %% ../nbs/04c_local.ipynb #384e8819
@@ -373,7 +374,7 @@ def weights_hash(
         h.update(f'{name}{tuple(p.shape)}{p.dtype}'.encode()); h.update(some.double().cpu().numpy().tobytes())
     return h.hexdigest()[:16]
 
-# %% ../nbs/04c_local.ipynb #d62294ec
+# %% ../nbs/04c_local.ipynb #1c5ca52e
 class LocalLM:
     "A transformers model behind the interface of `reasondistill.lm`"
     def __init__(self,
@@ -384,6 +385,7 @@ class LocalLM:
         rows:int=96, # replies that are written at a time at most
     ):
         self.model,self.tok,self.name,self.budget,self.rows = model,tok,name,budget,rows
+        self.wrote = lambda n: None # is told, in the middle of a batch, how many more replies are over
         _check_memory(model.config, name)
 
     @cached_property

@@ -88,6 +88,8 @@ def refresh(paths):
         sys.path.insert(0, str(ROOT))
         os.chdir(nb.parent)
         book, shell = read_nb(nb), CaptureShell(nb)
+        for c in book.cells:  # a cell that says nothing any more would keep what it said before
+            if c.cell_type == 'code' and not skipped(c.source): c.outputs = []
         try: shell.run_all(book, exc_stop=True, preproc=lambda c: c.cell_type != 'code' or skipped(c.source) or 'nbdev_export(' in c.source)
         except Exception:
             print(shell.prettytb(fname=nb), file=sys.stderr)
