@@ -32,17 +32,17 @@ def hard_negatives(seeds, teacher):
 def through(lm, n, share):
     "(defect, the first check that failed, evidence) for each of `n` orders; 'kept' and 'written' for no check and no transfer"
     import synthetic_teacher as synthetic
-    from reasondistill.augmentation import Gate, plan_id, schedule, transfer_all
+    from reasondistill.augmentation import plan_id, schedule, transfer_all
     from reasondistill.lm import Store
     from reasondistill.tasks import domains
-    from reasondistill.teachers import LMTeacher, lm_defender, lm_namer, lm_solver
+    from reasondistill.teachers import LMTeacher
     writer = synthetic.make(share=share) # as in the server's process
     seeds, held = writer.seeds, writer.held
-    store = Store()
-    teacher = LMTeacher(lm, store, repairs=0)
+
+    teacher = LMTeacher(lm, Store(), repairs=0)
     blueprints = teacher.blueprint(hard_negatives(seeds, teacher))
     plan = schedule(blueprints, n, domains('two_step'), 0)
-    gate = Gate(solvers=[lm_solver(lm, 3, store)], defenders=[lm_defender(lm, store, k=3)], namer=lm_namer(lm, store, k=3), against=held)
+    gate = teacher.gate(against=held) # the default one
     done = transfer_all(teacher, plan, {p.id: p for p in seeds}, gate, rounds=0)
     by_plan = {t.meta['plan']: t for t in done.transfers}
     for b, target in plan:

@@ -6,11 +6,11 @@
 __all__ = ['WORKED', 'Teacher', 'worked_solve', 'observed_error', 'worked_blueprint', 'worked_transfer', 'worked_solver',
            'worked_defender', 'worked_judge', 'WorkedTeacher', 'chat_prompt', 'n_options', 'transfer_prompt',
            'StrictReply', 'PathStep', 'ProblemReply', 'TransferReply', 'written_problem', 'written_path',
-           'read_transfer', 'as_reply', 'revision', 'count_tokens', 'Writer', 'written', 'LMTeacher', 'lm_solver',
-           'DefendReply', 'read_defended', 'lm_defender', 'ErrorReply', 'read_error', 'named_by_most', 'lm_namer',
-           'Ensemble']
+           'read_transfer', 'as_reply', 'revision', 'count_tokens', 'Writer', 'written', 'LMTeacher', 'transfer',
+           'lm_solver', 'DefendReply', 'read_defended', 'lm_defender', 'ErrorReply', 'read_error', 'named_by_most',
+           'lm_namer', 'Ensemble']
 
-# %% ../nbs/07a_teachers.ipynb #3fc5208c
+# %% ../nbs/07a_teachers.ipynb #36fec81e
 import json
 from collections import Counter, defaultdict
 from typing import Any, Mapping, Protocol, Sequence
@@ -18,7 +18,7 @@ from typing import Any, Mapping, Protocol, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from .answers import extract_answer, final_line
-from .augmentation import Defender, Failure, Gate, Namer, Solver, Spent, Target, all_spent, plan_id
+from .augmentation import Defender, Failure, Gate, Namer, Solver, Spent, Target, all_spent, plan_id, transfer_all
 from .blueprint import ERROR_MEANINGS, ERROR_TYPES, classify_error, divergence, extract_blueprints, states
 from .judging import Comparison, Verdict, judge_pairs
 from .lm import LM, Store, sample
@@ -300,7 +300,7 @@ def written(
                       schema=reply_schema(form) if writer.schema else None, temperature=writer.temperature, top_p=writer.top_p, progress=writer.label('transfers'), **writer.asking)
     return writer.kept('transfer', [plan_id(*order) for order in plan], list(map(_accounted, answers)))
 
-# %% ../nbs/07a_teachers.ipynb #e2f07383
+# %% ../nbs/07a_teachers.ipynb #cc29a162
 class LMTeacher(Writer):
     "A teacher that puts all four tasks to a language model"
     def solve(self, problems, k=1):
@@ -322,11 +322,29 @@ class LMTeacher(Writer):
         return [j.verdict for j in judge_pairs(comparisons, self.lm, progress=self.label('verdicts'), **self.options, **self.run_options)]
 
     def gate(self, k=3, **settings)->Gate:
-        "A gate that asks this teacher's own model, `k` times blind and once about options and error: second best to another model"
+        "A gate that asks this teacher's own model, `k` times blind and `k` times about options and error: second best to another model"
         how = dict(schema=self.schema, run_options=self.run_options, **self.options)
         asked = dict(solvers=[lm_solver(self.lm, k, temperature=self.temperature, **self.options, **self.run_options)],
-                     defenders=[lm_defender(self.lm, **how)], namer=lm_namer(self.lm, **how))
+                     defenders=[lm_defender(self.lm, k=k, **how)], namer=lm_namer(self.lm, k=k, **how))
         return Gate(**asked | settings)
+
+# %% ../nbs/07a_teachers.ipynb #32d8785c
+def transfer(
+    blueprint:Blueprint,
+    target:Target,
+    lm:LM,
+    gate:Gate|None=None, # None: the draft as it was written, unchecked
+    seed_problem:Problem|None=None, # of the `blueprint`; what a gate compares with
+    rounds:int=2, # how often the gate may send it back
+    **options, # what else a `Writer` takes
+)->Transfer:
+    "`blueprint` carried to `target` by `lm`; a `UserError` says why there is none"
+    teacher = LMTeacher(lm, **options)
+    if gate is None: made = teacher.transfer([(blueprint, target)])[0]
+    elif seed_problem is None: raise UserError("seed_problem is missing: the gate compares a transfer with the problem that its blueprint is from")
+    else: made = next(iter(transfer_all(teacher, [(blueprint, target)], {blueprint.seed_id: seed_problem}, gate, rounds).transfers), None)
+    if made is None: raise UserError(f"blueprint {blueprint.id}: {lm.name} wrote no transfer ({teacher.failures[-1].why}): ask again with another seed, more repairs or another teacher")
+    return made
 
 # %% ../nbs/07a_teachers.ipynb #f0751aa3
 def lm_solver(
