@@ -166,7 +166,7 @@ class Price:
 
     def shares(self, row:Row)->bool: return self.shared(row)<=self.apart(row)
 
-# %% ../nbs/08d_shared_prompt.ipynb #8b942a83
+# %% ../nbs/08d_shared_prompt.ipynb #e4f81e1c
 def price(
     model, # a causal language model, wrapped by peft or not
     dense:bool=False, # it shares by a dense mask
@@ -175,7 +175,8 @@ def price(
     lm = bare(model)
     config = lm.config.get_text_config()
     width = config.num_attention_heads*(getattr(config, 'head_dim', None) or config.hidden_size//config.num_attention_heads)
-    weights = sum(m.in_features*m.out_features for m in lm.base_model.modules() if hasattr(m, 'in_features') and hasattr(m, 'out_features'))
+    linear = (m for m in lm.base_model.modules() if hasattr(m, 'in_features') and not hasattr(m, 'base_layer')) # of a layer in LoRA, what it wraps
+    weights = sum(m.in_features*m.out_features for m in linear)
     return Price(2.5*4*width*config.num_hidden_layers/(2*weights), 2., dense)
 
 # %% ../nbs/08d_shared_prompt.ipynb #486149af
