@@ -63,7 +63,7 @@ class Row:
 
     def __len__(self)->int: return len(self.prompt)+sum(map(len, self.responses))
 
-# %% ../nbs/08c_token_rows.ipynb #2e3c2c68
+# %% ../nbs/08c_token_rows.ipynb #93758266
 def fit_prompt(
     tokenizer, # with a chat template
     messages, # chat messages, the last one the user's
@@ -75,7 +75,7 @@ def fit_prompt(
     words = re.findall(r'\S+\s*', passage)
     def ids(k):
         said = [*before, {**last, 'content':heading+''.join(words[k:])+rest}]
-        text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=False) # as in evaluation
         return tuple(tokenizer(text, add_special_tokens=False).input_ids)
     k = bisect_left(range(len(words)+1), True, key=lambda k: len(ids(k))<=budget)
     return ids(k) if k<=len(words) else None
