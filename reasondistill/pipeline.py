@@ -326,7 +326,7 @@ def blueprint(run):
     run.write('blueprints.jsonl', made)
     return dict(blueprints=len(made), failed=len(hard)-len(made), **Counter(b.error_type for b in made))
 
-# %% ../nbs/15_pipeline.ipynb #d7f71ce7
+# %% ../nbs/15_pipeline.ipynb #caff6a8f
 def _targets(run, seeds):
     "The domains that transfers may go to; for real problems domain -> area"
     return _domains(run.cfg.data)[0] if run.cfg.data.kind=='tasks' else {s:s for s in sorted({p.meta.get('domain', p.subject) for p in seeds.values()})}
@@ -345,7 +345,6 @@ def writer_of(
     "Who writes the transfers: the `teacher` by blueprint, or, for comparison, without one"
     way = run.cfg.transfer.way
     if way=='blueprint': return teacher
-    if not isinstance(teacher, LMTeacher): raise UserError(f"transfer.way={way}: needs a language model as the teacher: take teacher=gemini or teacher=openai.")
     if way=='similar': return SimilarTeacher(teacher.lm, {h.id:h.problem for h in hard}, run.store, **_asking(run))
     return DegradingTeacher(teacher.lm, hard, run.store, **_asking(run))
 
@@ -534,7 +533,7 @@ def _number(value, key, low):
     fine = isinstance(value, (int, float) if isinstance(low, float) else int) and not isinstance(value, bool) and value>=low
     if not fine: raise UserError(f"{key}={value}: must be {'a' if isinstance(low, float) else 'a whole'} number of at least {low}.")
 
-# %% ../nbs/15_pipeline.ipynb #0c600033
+# %% ../nbs/15_pipeline.ipynb #824a7c0a
 def _check_models(cfg, plain):
     "A `UserError` if a model that the stages need cannot be asked: an unknown kind or setting, no key, no weights to train"
     teacher, student = cfg.teacher.kind, cfg.student.kind
@@ -544,6 +543,7 @@ def _check_models(cfg, plain):
     if student!='local' and 'before' in cfg.stages and 'choose' in cfg.evaluation.methods: raise UserError(f"student.kind={student}: does not tell how likely a reply is: set evaluation.methods=[generate].")
     if not {'answers', 'blueprint', 'transfer'}&set(cfg.stages): return
     if teacher=='worked' and cfg.data.kind!='tasks': raise UserError("teacher=worked solves only the embedded families: take data=tasks, another teacher (teacher=gemini), or recorded answers (profile=recorded).")
+    if 'transfer' in cfg.stages and cfg.transfer.way!='blueprint' and teacher not in KINDS: raise UserError(f"transfer.way={cfg.transfer.way}: needs a language model as the teacher: take teacher=gemini or teacher=openai.")
     if teacher=='recorded' and cfg.data.kind!='recorded': raise UserError(f"teacher=recorded has no answers to data.kind={cfg.data.kind}: take profile=recorded, or a teacher that can be asked.")
     for side in ('teacher', 'student'):
         if plain[side]['kind'] in ('gemini', 'openai'): model_of(plain[side]).check_key()
@@ -556,7 +556,7 @@ def _check_training(cfg):
     if cfg.student.backend not in BACKENDS: raise UserError(f"student.backend={cfg.student.backend}: choose one of {', '.join(BACKENDS)}.")
     if cfg.pairs.validation and cfg.student.backend not in ('own', 'unsloth'): raise UserError(f"pairs.validation={cfg.pairs.validation}: only our own trainer watches validation pairs: set it to 0, or student.backend=own.")
 
-# %% ../nbs/15_pipeline.ipynb #57bdbeb4
+# %% ../nbs/15_pipeline.ipynb #ac012feb
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
@@ -564,6 +564,9 @@ def _checked(cfg):
     if unknown := [s for s in cfg.stages if s not in STAGES]: raise UserError(f"There is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}.")
     for key,low in _LOWEST.items(): _number(OmegaConf.select(cfg, key), key, low)
     if cfg.transfer.way not in ('blueprint', 'similar', 'degraded'): raise UserError(f"transfer.way={cfg.transfer.way}: choose one of blueprint, similar, degraded.")
+    if not cfg.pairs.validation<1: raise UserError(f"pairs.validation={cfg.pairs.validation}: must be a share of at least 0 and below 1.")
+    for key,cap in cfg.budget.items():
+        if cap is not None: _number(cap, f'budget.{key}', 0. if key=='dollars' else 0)
     if cfg.mining.rule not in RULES: raise UserError(f"mining.rule={cfg.mining.rule}: choose one of {', '.join(RULES)}.")
     if (path := cfg.data.get('path')) and not Path(path).is_file(): raise UserError(f"data.path={path}: there is no such file.")
     _check_models(cfg, OmegaConf.to_container(cfg, resolve=True))
