@@ -25,7 +25,8 @@ import torch
 WORDS = ('river lamp count seven carry because apples harbour letter before and then the sum of both sides is greater than half so we take '
          'the other road').split()
 SHAPES = {  # name: (prompt tokens, response tokens, rejected responses, nll_on)
-    '1x1_full': (900, 250, 1, 'full'), '1x1_response': (900, 250, 1, 'response'), '1x3': (900, 250, 3, 'full'), 'short': (300, 60, 1, 'full')}
+    '1x1_full': (900, 250, 1, 'full'), '1x1_response': (900, 250, 1, 'response'), '1x3': (900, 250, 3, 'full'), 'short': (300, 60, 1, 'full'),
+    'short_response': (300, 60, 1, 'response')}
 SWEEP = [(10, 10), (10, 60), (10, 400), (30, 250), (60, 60), (60, 500), (120, 250), (250, 250), (250, 30), (600, 60)]
 
 
