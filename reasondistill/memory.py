@@ -151,7 +151,7 @@ def longest(
     if not plan: raise UserError("no batches: there is nothing to train on")
     return max(plan, key=lambda b: (len(b)*max(map(len, b)), max(map(len, b))))
 
-# %% ../nbs/10b_memory.ipynb #965977bf
+# %% ../nbs/10b_memory.ipynb #80186e2c
 def _out_of_memory(error):
     "True if `error` says that memory could not be had, on a GPU or a CPU"
     import torch
@@ -170,7 +170,7 @@ def dry_step(
             args = _arguments(model, Path(d), settings, 1, False)
             args.save_strategy, args.gradient_accumulation_steps = 'no', 1
             trained = lora(model, settings)
-            trainer = _trainer()(trained, args, [Part(batch)], 0, settings.beta, settings.nll_on)
+            trainer = _trainer()(trained, args, [Part(batch)], 0, settings.beta, settings.nll_on, settings.pack)
             trainer.remove_callback(PrinterCallback)
             with _trainable(trained): trainer.train()
             return trainer.state.log_history[0]['loss']

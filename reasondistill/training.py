@@ -25,7 +25,7 @@ from .local import dtype_for, load, weights_hash
 from .orpo import orpo_loss, orpo_trainer, score
 from .token_rows import Row, share, tokenize_pairs
 
-# %% ../nbs/10_training.ipynb #72415906
+# %% ../nbs/10_training.ipynb #3d41aade
 _BEST = Literal['eval_loss', 'eval_nll_loss', 'eval_rewards/accuracies', 'eval_rewards/margins']
 
 class Settings(Record):
@@ -49,6 +49,7 @@ class Settings(Record):
     max_length:int = Field(default=1024, ge=16) # tokens of a prompt and one response
     max_prompt:int = Field(default=768, ge=8)
     share:bool = False # join the pairs of one prompt in one row
+    pack:int = Field(default=0, ge=0) # tokens to which rows of several problems are filled, where the mask is dense; 0: a problem each
     precision:Literal['auto', 'float32', 'bfloat16', 'float16'] = 'auto'
     four_bit:bool = False # the student is loaded in 4-bit
     checkpointing:bool = False # compute activations again instead of keeping them
@@ -422,7 +423,7 @@ def _finish_run(out, model, rows, state=None):
     write_text(out/'training.json', json.dumps({**json.loads((out/'training.json').read_text(encoding='utf-8')), 'finished':True}, indent=1))
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
 
-# %% ../nbs/10_training.ipynb #10c7a7c4
+# %% ../nbs/10_training.ipynb #deffaf84
 @contextmanager
 def _trainable(model):
     "Keep the 4-bit weights of `model` in the form that gradients pass through: bitsandbytes packs them for a CPU when it first answers"
@@ -453,7 +454,7 @@ def _run(model, tokenizer, args, plan, validation, out, s, callbacks):
         seen = dict(eval_dataset=examined(validation, s.batch, args.world_size, s.nll_on)) if validation else {}
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         with _trainable(model):
-            trainer = _trainer()(model, args, parts, pad or 0, s.beta, s.nll_on, callbacks=callbacks, **seen)
+            trainer = _trainer()(model, args, parts, pad or 0, s.beta, s.nll_on, s.pack, callbacks=callbacks, **seen)
             trainer.remove_callback(PrinterCallback)
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     finally: logging.set_verbosity(said)
