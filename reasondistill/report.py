@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['evaluation_sections', 'case', 'cases', 'versions', 'report_data', 'figures', 'render_report']
 
-# %% ../nbs/14a_report.ipynb #35102579
+# %% ../nbs/14a_report.ipynb #7d1d6272
 from importlib import metadata
 from typing import Any, Mapping, Sequence
 
 from .answers import candidates
+from .comparison import compare
 from .eda import figure_html, funnel, subject_bars, training_curve
-from .evaluation import accuracy_table, compare, macro_f1
 from .problem import HardNegative, Outcome, Problem, Transfer, messages
+from .tables import accuracy_table, macro_f1
 
 # %% ../nbs/14a_report.ipynb #64c26a2a
 _WAYS = dict(
