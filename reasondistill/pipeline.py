@@ -6,7 +6,7 @@
 __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash', 'Run', 'read_manifest', 'Stage', 'stage',
            'problems_from_tasks', 'problems_from_file', 'problems', 'student_of', 'teacher_of', 'announce', 'all_sent',
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
-           'train', 'after', 'report', 'run_pipeline', 'main']
+           'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
 # %% ../nbs/15_pipeline.ipynb #6785b430
 import contextlib, functools, hashlib, json, os, shutil, sys, time
@@ -157,11 +157,18 @@ def stage(needs=(), makes=(), config=()):
         return f
     return declare
 
-# %% ../nbs/15_pipeline.ipynb #06fd1dff
+# %% ../nbs/15_pipeline.ipynb #37ed639e
+_WATCHING = ('report_to', 'save_steps') # of a training: where it is shown and how often it is saved changes nothing in what it makes
+
+def _setting(plain, name):
+    "The value of the dotted `name`, less what changes no result"
+    value = functools.reduce(lambda d, k: d[k], name.split('.'), plain)
+    return {k:v for k,v in value.items() if k not in _WATCHING} if name=='train' else value
+
 def _key(run, s, manifest):
     "What stage `s` would be made from now"
     made = {f:h for k,m in manifest.items() if k in run.plain['stages'] for f,h in m['files'].items()}
-    chosen = {c:functools.reduce(lambda d, k: d[k], c.split('.'), run.plain) for c in s.config}
+    chosen = {c:_setting(run.plain, c) for c in s.config}
     source = [file_hash(run.cfg.data.path)] if 'data' in s.config and run.cfg.data.get('path') else []
     return content_id(__version__, s.name, chosen, {f:made.get(f) for f in s.needs}, source, [prompt_hash(p) for p in ('solve_en', 'solve_ko')], n=16)
 
@@ -444,25 +451,35 @@ def _training_folder(run):
     write_text(mark, run.key)
     return folder
 
-# %% ../nbs/15_pipeline.ipynb #293a2d91
+# %% ../nbs/15_pipeline.ipynb #562a2860
+def _tried(model, tokenizer, pairs, settings):
+    "Be sure that `model` can be trained on `pairs`: by estimate, then by one step on the longest batch, which is forgotten"
+    from reasondistill.memory import check_memory, dry_step, longest
+    from reasondistill.token_rows import share, tokenize_pairs
+    from reasondistill.training import batches
+    rows = tokenize_pairs(tokenizer, pairs, settings.max_length, settings.max_prompt)[0]
+    if not rows: return # training says so, with what was dropped
+    if settings.share: rows = share(rows)
+    check_memory(model, rows, settings)
+    dry_step(model, longest(batches(rows, settings.batch, 1, settings.seed)), settings)
+
+# %% ../nbs/15_pipeline.ipynb #8bed3782
 _ADAPTER = ('training/adapter/adapter_model.safetensors', 'training/adapter/adapter_config.json')
 
 @stage(needs=('pairs.jsonl', 'validation.jsonl'), makes=(*_ADAPTER, 'training/log.jsonl'), config=('student.model', 'student.four_bit', 'student.backend', 'train', 'seed'))
 def train(run):
     "ORPO with LoRA on the pairs"
     import torch
-    from reasondistill.local import load
     from reasondistill.backends import train_with
-    from reasondistill.local import embedded_student
-    from reasondistill.memory import check_memory
-    from reasondistill.token_rows import tokenize_pairs
+    from reasondistill.local import embedded_student, load
     s, chosen = run.cfg.student, run.read('pairs.jsonl', Pair)
     _student.cache_clear() # the answering copy makes room for the one in training
     settings, watched = training_settings(run.cfg), run.read('validation.jsonl', Pair)
     if s.backend.startswith('unsloth'): student = s.model or embedded_student(), None # it loads by itself
     else: student = load(s.model, four_bit=s.four_bit, dtype=None if torch.cuda.is_available() else torch.float32)
-    if s.backend=='own' and (rows := tokenize_pairs(student[1], chosen, settings.max_length, settings.max_prompt)[0]): check_memory(student[0], rows, settings)
-    log = train_with(s.backend, *student, chosen, _training_folder(run), settings, validation=watched, progress=run.progress)
+    folder = _training_folder(run)
+    if s.backend=='own' and not (folder/'training.json').exists(): _tried(*student, chosen, settings)
+    log = train_with(s.backend, *student, chosen, folder, settings, validation=watched, progress=run.progress)
     return dict(pairs=len(chosen), steps=log[-1]['step'])
 
 # %% ../nbs/15_pipeline.ipynb #2f1007e7
@@ -493,7 +510,29 @@ def _without_paths(plain):
     data = {k:Path(v).name if k=='path' else v for k,v in plain['data'].items()}
     return {**plain, 'run':dict(name=plain['run']['name']), 'data':data}
 
-# %% ../nbs/15_pipeline.ipynb #995e2ebc
+# %% ../nbs/15_pipeline.ipynb #0c600033
+_PACKAGED = 'HuggingFaceTB/SmolLM2-135M-Instruct', 'apache-2.0'
+
+def base_of(
+    student, # the configuration's
+)->tuple[str|None, str|None]: # owner/name on the Hub, licence; None: not known
+    "What the card of an adapter says of the `student` it belongs to"
+    if not student.model: return _PACKAGED
+    named = student.hub or (student.model if re.fullmatch(r'[\w.-]+/[\w.-]+', student.model) and not Path(student.model).exists() else None)
+    return named, student.licence
+
+def _write_card(run, sections):
+    "The card of the run's adapter, with what its evaluation found; none if base or licence are not known"
+    from reasondistill.publishing import model_card, write_card
+    base, licence = base_of(run.cfg.student)
+    if not (base and licence): return
+    rows = [{'scored by':s['label'], 'problems':r['n'], 'right before':r['right_before'], 'right after':r['right_after'], 'points':r['points'],
+             '95% interval':f"{r['low']:+.1f} to {r['high']:+.1f}", 'p':r['p']}
+            for s in sections if s['first'] and s['after'] for r in s['rows'] if r['name']=='all']
+    title = f'{base.split("/")[-1]}, aligned by the run {run.cfg.run.name}'
+    write_card(run.path('training'), model_card(run.path('training'), title, base, licence, run.read('pairs.jsonl', Pair), rows))
+
+# %% ../nbs/15_pipeline.ipynb #96d4a53e
 @stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'training/log.jsonl', 'lint.json'),
        makes=('report.json', 'report.html'), config=('run.name', 'seed', 'stages', 'data', 'student', 'teacher', 'mining', 'transfer', 'pairs', 'train', 'evaluation'))
 def report(run):
@@ -509,6 +548,7 @@ def report(run):
                        read_log(run.path('training/log.jsonl')) if active('train') else [], plain('lint.json', 'pairs'), shown)
     write_text(run.path('report.json'), json.dumps(data, ensure_ascii=False, indent=1))
     write_text(run.path('report.html'), render_report(data))
+    if active('train'): _write_card(run, sections)
     return {s['label']:s['verdict'].split(':')[0] for s in sections if s['verdict']}
 
 # %% ../nbs/15_pipeline.ipynb #255aeb97
