@@ -8,8 +8,8 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
            'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #6785b430
-import contextlib, functools, hashlib, json, os, shutil, sys, time
+# %% ../nbs/15_pipeline.ipynb #e3af35b4
+import contextlib, functools, hashlib, json, os, re, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
