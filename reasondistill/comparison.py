@@ -6,15 +6,15 @@
 __all__ = ['paired', 'Common', 'common', 'Change', 'design_effect', 'Power', 'power_of', 'verdict', 'power_sentence',
            'Comparison', 'compare', 'changed', 'standings', 'pairwise']
 
-# %% ../nbs/12a_comparison.ipynb #c0422b16
+# %% ../nbs/12a_comparison.ipynb #0a64f99b
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from pydantic import Field
 
 from .evaluation import Evaluation
 from .problem import Outcome, Record, UserError
-from .statistics import holm, mcnemar_exact, minimum_detectable, needed, paired_bootstrap
-from .tables import COUNTS, By, _f1, clusters_of, counts_of, listed, macro_f1, one_run, parts_of, score_table
+from .statistics import cluster_permutation, holm, mcnemar_exact, minimum_detectable, needed, paired_bootstrap, paired_f1
+from .tables import COUNTS, By, clusters_of, counts_of, listed, macro_f1, one_run, parts_of, score_table
 
 # %% ../nbs/12a_comparison.ipynb #499b8ba3
 def paired(
@@ -103,36 +103,13 @@ def design_effect(
     sums = np.bincount(np.unique(np.asarray(clusters, str), return_inverse=True)[1], weights=d)
     return max(1., float((sums**2).sum()/(d**2).sum())) if d.any() else 1.
 
-# %% ../nbs/12a_comparison.ipynb #7e476374
-def _cluster_p(b, a, clusters, n=20_000, seed=0): # TEMP
-    import numpy as np
-    d = np.asarray(a)-np.asarray(b)
-    sums = np.bincount(np.unique(np.asarray(clusters, str), return_inverse=True)[1], weights=d)
-    sums = sums[sums!=0]
-    if not len(sums): return 1.
-    flips = np.random.default_rng(seed).integers(0, 2, (n, len(sums)))*2-1
-    return float((1+(np.abs(flips@sums)>=abs(sums.sum())-1e-9).sum())/(n+1))
-
-def _paired_f1(gold, b, a, clusters, n_boot, seed, level): # TEMP
-    import numpy as np
-    from reasondistill.statistics import Difference
-    triples = list(zip(gold, [x or '' for x in b], [x or '' for x in a]))
-    cells = sorted(set(triples)); place = {c:i for i,c in enumerate(cells)}
-    rows = {}
-    for i,(t,c) in enumerate(zip(triples, clusters or range(len(triples)))): rows.setdefault(c, np.zeros(len(cells)))[place[t]] += 1
-    kinds, often = np.unique(np.stack(list(rows.values())), axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(often.sum(), often/often.sum(), n_boot)@kinds
-    gain = lambda counts: _f1(counts, [(g, x) for g,_,x in cells])-_f1(counts, [(g, x) for g,x,_ in cells])
-    low, high = np.quantile(gain(drawn), [(1-level)/2, (1+level)/2])
-    return Difference(float(gain((often@kinds)[None])[0]), float(low), float(high))
-
-# %% ../nbs/12a_comparison.ipynb #be37fb14
+# %% ../nbs/12a_comparison.ipynb #fa3432c7
 def _f1_change(before, after, clusters, level, n_boot, seed):
     "Macro-F1 of both runs and its change, over the choice problems"
     keep = [i for i,o in enumerate(before) if o.kind=='choice' or o.kind is None and o.gold.isdigit()]
     if not keep: return {}
     b, a = ([side[i] for i in keep] for side in (before, after))
-    d = _paired_f1([o.gold for o in b], [o.answer for o in b], [o.answer for o in a], clusters and [clusters[i] for i in keep], n_boot, seed, level)
+    d = paired_f1([o.gold for o in b], [o.answer for o in b], [o.answer for o in a], clusters and [clusters[i] for i in keep], None, n_boot, seed, level)
     first = macro_f1(b)
     return dict(f1_before=100*first, f1_after=100*(first+d.value), f1_points=100*d.value, f1_low=100*d.low, f1_high=100*d.high)
 
@@ -141,7 +118,7 @@ def _paired_counts(before, after):
     b, a = counts_of(before), counts_of(after)
     return {f'{c}_{when}':x[c] for c in _PAIRED for when,x in (('before', b), ('after', a))}
 
-# %% ../nbs/12a_comparison.ipynb #f900016a
+# %% ../nbs/12a_comparison.ipynb #ea5e69f8
 def _change(name, before, after, clusters, level, n_boot, seed):
     "The `Change` from `before` to `after`, lists of outcomes in the same order; `clusters`: one for each problem, or None"
     b, a = ([int(o.correct) for o in x] for x in (before, after))
@@ -149,7 +126,7 @@ def _change(name, before, after, clusters, level, n_boot, seed):
     d = paired_bootstrap(b, a, clusters, n_boot, seed, level)
     wins, losses = sum(y>x for x,y in zip(b, a)), sum(y<x for x,y in zip(b, a))
     mcnemar = mcnemar_exact(wins, losses)
-    p = _cluster_p(b, a, clusters) if clusters else mcnemar
+    p = cluster_permutation(b, a, clusters) if clusters else mcnemar
     drawn = dict(test='cluster permutation', clusters=len(set(clusters)), design=design_effect(b, a, clusters)) if clusters else {}
     return Change(name=name, n=len(b), points=100*d.value, low=100*d.low, high=100*d.high, wins=wins, losses=losses, p=p, p_holm=p, p_mcnemar=mcnemar,
                   **drawn, **_f1_change(before, after, clusters, level, min(n_boot, 2000), seed), **_paired_counts(before, after))
@@ -202,7 +179,7 @@ def power_sentence(
     changing = f"{p.discordance:.0%} of verdicts" if change.wins+change.losses else f"up to {p.discordance:.1%} of verdicts"
     return f"With {changing} changing, a test of {change.n} problems {least}; {p.gain:g} points would need about {p.needed:,} problems."
 
-# %% ../nbs/12a_comparison.ipynb #703e936d
+# %% ../nbs/12a_comparison.ipynb #96d7884c
 _SUMS = ('n', 'wins', 'losses', *(f'{c}_{when}' for c in _PAIRED for when in ('before', 'after')))
 
 class Comparison(Record):
@@ -250,6 +227,8 @@ class Comparison(Record):
     def _shown(self): return self.table()[['n', 'right_before', 'right_after', 'points', 'low', 'high', 'wins', 'losses', 'p', 'p_holm', 'f1_points', 'f1_low', 'f1_high']].round(4)
 
     def __repr__(self): return '\n'.join([*self._said(), self._shown().to_string()])
+
+    def __str__(self): return repr(self)
 
     def _repr_html_(self):
         from html import escape
@@ -310,7 +289,7 @@ def standings(
     table = pd.DataFrame(rows).T.rename_axis('run').astype({c:int for c in COUNTS})
     return table.sort_values(['accuracy', 'n'], ascending=False, kind='stable')
 
-# %% ../nbs/12a_comparison.ipynb #6352cabb
+# %% ../nbs/12a_comparison.ipynb #95d448f8
 def _same_test(runs):
     "The `runs` in one order, once it is sure that they are on the same problems by the same method"
     if len(runs)<2: raise UserError(f"{len(runs)} runs: pairs need at least two")
@@ -336,7 +315,7 @@ def pairwise(
     for pair in combinations(sorted(scores, key=lambda k: -scores[k].sum()), 2):
         a, b = (scores[k] for k in pair)
         wins, losses, d = int((a>b).sum()), int((a<b).sum()), paired_bootstrap(b, a, drawn, n_boot, seed, level)
-        p = mcnemar_exact(wins, losses) if drawn is None else _cluster_p(b, a, drawn)
+        p = mcnemar_exact(wins, losses) if drawn is None else cluster_permutation(b, a, drawn)
         rows.append(dict(better=pair[0], worse=pair[1], n=len(a), points=100*d.value, low=100*d.low, high=100*d.high, wins=wins, losses=losses, p=p))
     table = pd.DataFrame(rows)
     table['p_holm'] = holm(table.p.tolist())

@@ -6,7 +6,7 @@
 __all__ = ['generated', 'likeliest', 'chosen', 'rescore', 'voted', 'shuffled', 'Evaluation', 'evaluate', 'from_responses',
            'accuracy_table', 'check_totals', 'macro_f1', 'score_table']
 
-# %% ../nbs/12_evaluation.ipynb #7cf52fe6
+# %% ../nbs/12_evaluation.ipynb #15c3de80
 import json
 from collections import Counter
 from typing import Callable, Iterable, Mapping, Sequence
@@ -16,12 +16,12 @@ from .lm import Budget, Choice, Ledger, Store, run, sample
 from .mining import by_problem
 from .problem import Outcome, Problem, Response, UserError, messages
 from .shuffling import consistency, movable, option_orders, position_bias, reordered, shuffle_outcome
-from .tables import By, accuracy_table, check_totals, group_of, listed, macro_f1, outcome_of, score_table
+from .tables import By, accuracy_table, check_totals, finish_of, group_of, listed, macro_f1, outcome_of, score_table
 from .voting import pass_curve, vote_curve, vote_outcome
 
 _all_ = ['accuracy_table', 'check_totals', 'macro_f1', 'score_table'] # tables are what an evaluation is for
 
-# %% ../nbs/12_evaluation.ipynb #a41dd186
+# %% ../nbs/12_evaluation.ipynb #e38e877a
 def generated(
     lm, # model under test
     problems:Sequence[Problem], # with gold
@@ -33,7 +33,7 @@ def generated(
 )->list[Outcome]: # one for each problem, in order
     "How `lm` does on `problems` when it writes freely: greedy reply, answer extracted and graded"
     replies = sample(problems, lm, n=1, temperature=0, max_tokens=max_tokens, store=store, progress=progress, **how)
-    return [outcome_of(p, lm.name, 'generate', group, answer=r.answer, correct=bool(r.correct), finish=r.finish, text=r.text) for p,r in zip(problems, replies)]
+    return [outcome_of(p, lm.name, 'generate', group, answer=r.answer, correct=bool(r.correct), finish=finish_of(r), text=r.text) for p,r in zip(problems, replies)]
 
 # %% ../nbs/12_evaluation.ipynb #5e5115b7
 def likeliest(
@@ -43,7 +43,7 @@ def likeliest(
     "The answer with the highest of the `scores`"
     return max(scores, key=lambda a: scores[a][0]/(scores[a][1] if normalise else 1))
 
-# %% ../nbs/12_evaluation.ipynb #daf88097
+# %% ../nbs/12_evaluation.ipynb #d2d16ce0
 def chosen(
     lm, # model under test
     problems:Sequence[Problem], # with gold; those without candidate answers are left out
@@ -58,8 +58,8 @@ def chosen(
     weighed = run(lm, [Choice(messages=messages(p), candidates=tuple(final_line(p, c) for c in cs)) for p,cs in asked], store, progress, **how)
     scores = [dict(zip(cs, zip(w.logps, w.tokens))) for (_,cs),w in zip(asked, weighed)]
     said = [likeliest(s, normalise) if s else None for s in scores]
-    return [outcome_of(p, lm.name, 'choose', group, answer=a, correct=right(a, p), text=json.dumps(s), finish='stop' if s else 'error')
-            for (p,_),a,s in zip(asked, said, scores)]
+    return [outcome_of(p, lm.name, 'choose', group, answer=a, correct=right(a, p), text=json.dumps(s), finish='stop' if s else 'refused' if w.failure=='refused' else 'error')
+            for (p,_),a,s,w in zip(asked, said, scores, weighed)]
 
 # %% ../nbs/12_evaluation.ipynb #484bf2a9
 def rescore(
@@ -219,7 +219,7 @@ def evaluate(
     found = {m: ways[m]() for m in dict.fromkeys(methods)}
     return Evaluation([o for os in found.values() for o in os], [n for m,os in found.items() for n in _left_out(m, problems, os)])
 
-# %% ../nbs/12_evaluation.ipynb #f156d5b3
+# %% ../nbs/12_evaluation.ipynb #71508449
 def _replies_of(problems, responses, model):
     "The replies of one model by problem, graded, and how many were to other problems"
     models = sorted({r.model for r in responses}) if model is None else [model]
@@ -233,7 +233,7 @@ def _single(problem, replies, group):
     "The outcome of the only reply to a problem"
     if len(replies)>1: raise UserError(f"problem {problem.id}: {len(replies)} replies of {replies[0].model}: pass method='vote', or one reply to each problem")
     r, = replies
-    return outcome_of(problem, r.model, 'generate', group, answer=r.answer, correct=bool(r.correct), finish=r.finish, text=r.text)
+    return outcome_of(problem, r.model, 'generate', group, answer=r.answer, correct=bool(r.correct), finish=finish_of(r), text=r.text)
 
 # %% ../nbs/12_evaluation.ipynb #ec70fd69
 def from_responses(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['answer_classes', 'majority', 'vote_outcome', 'vote_curve', 'pass_at_k', 'pass_curve']
 
-# %% ../nbs/11d_voting.ipynb #256b8872
+# %% ../nbs/11d_voting.ipynb #90f1750d
 from collections import Counter
 from math import comb
 from typing import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Sequence
 from .answers import right, same_answer
 from .problem import Outcome, Problem, Response, UserError
 from .statistics import paired_bootstrap
-from .tables import clusters_of, group_of, listed, one_run, outcome_of
+from .tables import clusters_of, finish_of, group_of, listed, one_run, outcome_of
 
 # %% ../nbs/11d_voting.ipynb #21d3c6a2
 def answer_classes(
@@ -35,7 +35,7 @@ def majority(
     votes = Counter(c for c in answer_classes(answers, kind) if c>=0)
     return answers[min(votes, key=lambda c: (-votes[c], c))] if votes else None
 
-# %% ../nbs/11d_voting.ipynb #0e6a5755
+# %% ../nbs/11d_voting.ipynb #eeaac599
 def _vote_finish(answer, finishes):
     "How a vote ended"
     came = [f for f in finishes if f!='error']
@@ -51,8 +51,8 @@ def vote_outcome(
     samples = tuple(r.answer for r in said)
     answer = majority(samples, problem.kind)
     return outcome_of(problem, said[0].model, 'vote', group, answer=answer, correct=right(answer, problem), samples=samples,
-        finish=_vote_finish(answer, [r.finish for r in said]), text=next((r.text for r in said if r.answer==answer), ''),
-        meta=dict(right=[int(bool(r.correct)) for r in said], finish=dict(sorted(Counter(r.finish for r in said).items()))))
+        finish=_vote_finish(answer, [finish_of(r) for r in said]), text=next((r.text for r in said if r.answer==answer), ''),
+        meta=dict(right=[int(bool(r.correct)) for r in said], finish=dict(sorted(Counter(map(finish_of, said)).items()))))
 
 # %% ../nbs/11d_voting.ipynb #9a873379
 def _sampled(outcomes, ks):
@@ -68,13 +68,13 @@ def _right(o):
     "For each sample of `o` 1 where it is right"
     return o.meta['right'] if 'right' in o.meta else [int(same_answer(a, o.gold, o.kind or 'text')) for a in o.samples]
 
-# %% ../nbs/11d_voting.ipynb #8c4babeb
+# %% ../nbs/11d_voting.ipynb #eeb3ef48
 def _curve(name, outcomes, ks, values, level, n_boot, seed):
     "DataFrame over `ks` of the mean of `values[k]`, one for each of `outcomes`, with its interval"
     import pandas as pd
     nothing, clusters = [0]*len(outcomes), clusters_of(outcomes)
     rows = [paired_bootstrap(nothing, values[k], clusters, n_boot, seed, level) for k in ks]
-    return pd.DataFrame(rows, columns=[name, 'low', 'high'], index=ks).rename_axis('k')
+    return pd.DataFrame(rows, columns=[name, 'low', 'high'], index=ks).clip(0, 1).rename_axis('k')
 
 def _votes_right(classes, is_right, orders):
     "[sample, problem] share of `orders` of the samples in which the majority of all up to this one is right"
