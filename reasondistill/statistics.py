@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Interval', 'wilson', 'mcnemar_exact', 'cluster_permutation', 'Difference', 'paired_bootstrap', 'Estimate',
-           'accuracy_interval', 'paired_f1', 'f1_interval', 'holm', 'mcnemar_power', 'minimum_detectable', 'needed']
+           'accuracy_interval', 'paired_f1', 'f1_interval', 'holm', 'gatekeeping', 'mcnemar_power', 'discordance',
+           'design_effect', 'minimum_detectable', 'needed']
 
 # %% ../nbs/11_statistics.ipynb #3cf55dcc
 from typing import NamedTuple, Sequence
@@ -229,15 +230,25 @@ def f1_interval(
     if error<1e-12 or not 1e-9<value<1-1e-9: return Estimate(value, *wilson(min(value*n, n), n, level)) # all right, or all wrong
     return Estimate(value, *_logit_interval(value, error, n, level))
 
-# %% ../nbs/11_statistics.ipynb #5c5f909e
+# %% ../nbs/11_statistics.ipynb #b2e588c8
 def holm(
     pvalues:Sequence[float], # one for each test of the family, each in 0..1
 )->list[float]: # adjusted p-values, in the order given
     "Holm's step-down correction of `pvalues`"
     if bad := [p for p in pvalues if not 0<=p<=1]: raise ValueError(f"{bad[0]} is not a p-value: must be in 0..1")
-    if not len(pvalues): return []
-    from statsmodels.stats.multitest import multipletests
-    return multipletests(pvalues, method='holm')[1].tolist()
+    import numpy as np
+    p, m = np.asarray(pvalues, float), len(pvalues)
+    order, out = np.argsort(p, kind='stable'), np.empty(m)
+    out[order] = np.minimum(np.maximum.accumulate(p[order]*np.arange(m, 0, -1)), 1) # never below an earlier one
+    return out.tolist()
+
+# %% ../nbs/11_statistics.ipynb #e7bcecc8
+def gatekeeping(
+    overall:float, # p of the test on all problems, in 0..1
+    parts:Sequence[float], # p of each subject
+)->list[float]: # adjusted p of each subject
+    "Holm-corrected p of `parts`, none of which can be significant unless `overall` is"
+    return [max(overall, p) for p in holm(parts)]
 
 # %% ../nbs/11_statistics.ipynb #6e732f5c
 def mcnemar_power(
@@ -256,6 +267,30 @@ def mcnemar_power(
     most -= binom.cdf(most, changed, .5)>alpha/2
     shown = np.where(most>=0, binom.cdf(most, changed, (1-gain/discordance)/2), 0)
     return float(binom.pmf(changed, n, discordance)@shown)
+
+# %% ../nbs/11_statistics.ipynb #7f559658
+def discordance(
+    before:Sequence[float], # score of each problem before, e.g. 0 or 1
+    after:Sequence[float], # score of the same problems after, in the same order
+    clusters:Sequence|None=None, # cluster of each problem; None: each for itself
+    level:float=.95, # coverage, in (0, 1)
+)->Estimate: # in 0..1
+    "Share of problems whose score changed from `before` to `after`: what the functions below ask for"
+    return accuracy_interval(_change(before, after)!=0, clusters, level)
+
+def design_effect(
+    before:Sequence[float], # score of each problem before, e.g. 0 or 1
+    after:Sequence[float], # score of the same problems after, in the same order
+    clusters:Sequence, # cluster of each problem
+)->float: # 1 if clusters do not matter, and where nothing changed
+    "How many times the variance of the mean change is what it would be without `clusters`"
+    import numpy as np
+    change = _change(before, after)
+    ids, n = _cluster_ids(clusters, len(change)), len(change)
+    apart = change-change.mean()
+    sums, groups = np.bincount(ids, weights=apart), ids.max()+1
+    if groups<2: raise ValueError("1 cluster: how clusters differ takes at least two")
+    return float(groups/(groups-1)*(sums**2).sum()/(n/(n-1)*(apart**2).sum())) if apart.any() else 1.
 
 # %% ../nbs/11_statistics.ipynb #0ea93c29
 def minimum_detectable(
