@@ -6,7 +6,7 @@
 __all__ = ['paired', 'Common', 'common', 'Change', 'design_effect', 'Power', 'power_of', 'verdict', 'power_sentence',
            'Comparison', 'compare', 'changed', 'standings', 'pairwise']
 
-# %% ../nbs/12a_comparison.ipynb #0a64f99b
+# %% ../nbs/12a_comparison.ipynb #c0422b16
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from pydantic import Field
 from .evaluation import Evaluation
 from .problem import Outcome, Record, UserError
 from .statistics import cluster_permutation, holm, mcnemar_exact, minimum_detectable, needed, paired_bootstrap, paired_f1
-from .tables import COUNTS, By, clusters_of, counts_of, listed, macro_f1, one_run, parts_of, score_table
+from .tables import COUNTS, By, as_html, as_text, clusters_of, counts_of, listed, macro_f1, one_run, parts_of, score_table
 
 # %% ../nbs/12a_comparison.ipynb #499b8ba3
 def paired(
@@ -26,13 +26,16 @@ def paired(
     if before[0].method!=after[0].method: raise UserError(f"before is by {before[0].method!r}, after by {after[0].method!r}: compare like with like")
     b, a = ({o.problem_id:o for o in x} for x in (before, after))
     for x,y,name in ((b, a, 'before'), (a, b, 'after')):
-        if only := set(x)-set(y): raise UserError(f"{len(only)} problems only {name} ({listed(only)}): evaluate both models on the same problems, or keep to those of `common`")
+        if only := set(x)-set(y):
+            raise UserError(f"{len(only)} problems only {name} ({listed(only)}): evaluate both models on the same problems, "
+                            "or keep to those of `common`")
     said = lambda o: (o.gold, o.subject, o.group, o.source, o.kind, o.cluster)
     if other := [k for k in b if said(b[k])!=said(a[k])]:
-        raise UserError(f"problem {listed(other)}: another gold, subject, group, source, kind or cluster after than before: compare runs on one test set")
+        raise UserError(f"problem {listed(other)}: another gold, subject, group, source, kind or cluster after than before: "
+                        "compare runs on one test set")
     return before, [a[o.problem_id] for o in before]
 
-# %% ../nbs/12a_comparison.ipynb #a42e9922
+# %% ../nbs/12a_comparison.ipynb #f9ac50c4
 class Common(NamedTuple):
     "Runs on the same problems, and what was left out to get there"
     runs:dict[str, Evaluation]
@@ -48,10 +51,10 @@ def common(
     shared = set.intersection(*({o.problem_id for o in os} for os in runs.values()))
     if not shared: raise UserError(f"the runs {listed(runs)} have no problem in common: evaluate them on one test set")
     lost = {k: len({o.problem_id for o in os}-shared) for k,os in runs.items()}
-    return Common({k: Evaluation((o for o in os if o.problem_id in shared), [f'{lost[k]} problems left out that not all runs have'] if lost[k] else [])
-                   for k,os in runs.items()}, len(shared), lost)
+    note = lambda n: [f'{n} problems left out that not all runs have'] if n else []
+    return Common({k: Evaluation((o for o in os if o.problem_id in shared), note(lost[k])) for k,os in runs.items()}, len(shared), lost)
 
-# %% ../nbs/12a_comparison.ipynb #92f11eb2
+# %% ../nbs/12a_comparison.ipynb #cc0f6e0c
 _PAIRED = tuple(c for c in COUNTS if c!='n')
 
 class Change(Record):
@@ -88,7 +91,8 @@ class Change(Record):
     def model_post_init(self, _):
         "Wins and losses give the difference of the counts"
         if self.wins-self.losses!=self.right_after-self.right_before:
-            raise ValueError(f"{self.name}: {self.wins} wins and {self.losses} losses do not lead from {self.right_before} to {self.right_after} right")
+            raise ValueError(f"{self.name}: {self.wins} wins and {self.losses} losses do not lead "
+                             f"from {self.right_before} to {self.right_after} right")
 
 # %% ../nbs/12a_comparison.ipynb #cf842e6b
 def design_effect(
@@ -103,16 +107,18 @@ def design_effect(
     sums = np.bincount(np.unique(np.asarray(clusters, str), return_inverse=True)[1], weights=d)
     return max(1., float((sums**2).sum()/(d**2).sum())) if d.any() else 1.
 
-# %% ../nbs/12a_comparison.ipynb #fa3432c7
+# %% ../nbs/12a_comparison.ipynb #be37fb14
 def _f1_change(before, after, clusters, level, n_boot, seed):
     "Macro-F1 of both runs and its change, over the choice problems"
     keep = [i for i,o in enumerate(before) if o.kind=='choice' or o.kind is None and o.gold.isdigit()]
     if not keep: return {}
     b, a = ([side[i] for i in keep] for side in (before, after))
-    d = paired_f1([o.gold for o in b], [o.answer for o in b], [o.answer for o in a], clusters and [clusters[i] for i in keep], None, n_boot, seed, level)
+    drawn = clusters and [clusters[i] for i in keep]
+    d = paired_f1([o.gold for o in b], [o.answer for o in b], [o.answer for o in a], drawn, n_boot=n_boot, seed=seed, level=level)
     first = macro_f1(b)
     return dict(f1_before=100*first, f1_after=100*(first+d.value), f1_points=100*d.value, f1_low=100*d.low, f1_high=100*d.high)
 
+# %% ../nbs/12a_comparison.ipynb #bc280afb
 def _paired_counts(before, after):
     "Counts of both runs under the names that `Change` has for them"
     b, a = counts_of(before), counts_of(after)
@@ -131,7 +137,7 @@ def _change(name, before, after, clusters, level, n_boot, seed):
     return Change(name=name, n=len(b), points=100*d.value, low=100*d.low, high=100*d.high, wins=wins, losses=losses, p=p, p_holm=p, p_mcnemar=mcnemar,
                   **drawn, **_f1_change(before, after, clusters, level, min(n_boot, 2000), seed), **_paired_counts(before, after))
 
-# %% ../nbs/12a_comparison.ipynb #11f8fd02
+# %% ../nbs/12a_comparison.ipynb #837f96fa
 class Power(NamedTuple):
     "What a comparison of this size can show"
     discordance:float # share of problems whose verdict changes
@@ -141,6 +147,7 @@ class Power(NamedTuple):
     gain:float # in points
     power:float
 
+# %% ../nbs/12a_comparison.ipynb #558cd81e
 def power_of(
     change:Change,
     gain:float=3., # points that are to be shown
@@ -151,9 +158,10 @@ def power_of(
     share = max(change.wins+change.losses, min(3, change.n))/change.n
     alone = max(1, round(change.n/change.design)) # problems that would tell as much if each stood alone
     least = minimum_detectable(alone, share, power, alpha)
-    return Power(share, change.design, None if least is None else 100*least, round(change.design*needed(gain/100, max(share, gain/100), power, alpha)), gain, power)
+    enough = needed(gain/100, max(share, gain/100), power, alpha)
+    return Power(share, change.design, None if least is None else 100*least, round(change.design*enough), gain, power)
 
-# %% ../nbs/12a_comparison.ipynb #38f03720
+# %% ../nbs/12a_comparison.ipynb #0002b111
 def verdict(
     change:Change,
     level:float=.95, # p ≤ 1-`level` counts as significant
@@ -169,17 +177,20 @@ def verdict(
     if c.p_holm<=1-level+1e-12: return f"Significant {'gain' if c.points>0 else 'loss'} at {float(alpha):.0%}: {numbers}."
     return f"Not significant: {numbers}; a difference like this comes up by chance in more than {float(alpha):.0%} of tests."
 
+# %% ../nbs/12a_comparison.ipynb #96d7884c
 def power_sentence(
     change:Change,
     level:float=.95, # of the test
 )->str: # one sentence
     "What a test like the one behind `change` can show, in words"
     p = power_of(change, alpha=1-level)
-    least = f"shows gains of {p.detectable:.1f} points and more in {p.power:.0%} of cases" if p.detectable is not None else "cannot be relied on to show any gain"
+    shows = lambda d: f"shows gains of {d:.1f} points and more in {p.power:.0%} of cases"
+    least = "cannot be relied on to show any gain" if p.detectable is None else shows(p.detectable)
     changing = f"{p.discordance:.0%} of verdicts" if change.wins+change.losses else f"up to {p.discordance:.1%} of verdicts"
     return f"With {changing} changing, a test of {change.n} problems {least}; {p.gain:g} points would need about {p.needed:,} problems."
 
-# %% ../nbs/12a_comparison.ipynb #96d7884c
+# %% ../nbs/12a_comparison.ipynb #08b5666b
+_COLUMNS = ['n', 'right_before', 'right_after', 'points', 'low', 'high', 'wins', 'losses', 'p', 'p_holm', 'f1_points', 'f1_low', 'f1_high']
 _SUMS = ('n', 'wins', 'losses', *(f'{c}_{when}' for c in _PAIRED for when in ('before', 'after')))
 
 class Comparison(Record):
@@ -222,26 +233,24 @@ class Comparison(Record):
         rows = [c.model_dump() for c in (*self.parts, self.overall, *([self.control] if self.control else []))]
         return pd.DataFrame(rows).set_index('name')
 
-    def _said(self): return [f'{self.before} → {self.after}, by {self.method}', self.verdict, *([self.control_verdict] if self.control else []), power_sentence(self.overall, self.level)]
+    def _shown(self):
+        said = [f'{self.before} → {self.after}, by {self.method}', self.verdict, self.control_verdict, power_sentence(self.overall, self.level)]
+        return [s for s in said if s], self.table()[_COLUMNS].round(4)
 
-    def _shown(self): return self.table()[['n', 'right_before', 'right_after', 'points', 'low', 'high', 'wins', 'losses', 'p', 'p_holm', 'f1_points', 'f1_low', 'f1_high']].round(4)
-
-    def __repr__(self): return '\n'.join([*self._said(), self._shown().to_string()])
-
+    def __repr__(self): return as_text(*self._shown())
     def __str__(self): return repr(self)
+    def _repr_html_(self): return as_html(*self._shown())
 
-    def _repr_html_(self):
-        from html import escape
-        return ''.join(f'<p>{escape(t)}</p>' for t in self._said())+self._shown().to_html()
-
-# %% ../nbs/12a_comparison.ipynb #e28bf7d2
+# %% ../nbs/12a_comparison.ipynb #26e501ac
 def _clusters(outcomes, clusters):
     "The cluster of each of `outcomes`, or None"
     if clusters is True: return clusters_of(outcomes)
     if clusters is False or clusters is None: return None
-    if lost := {o.problem_id for o in outcomes}-set(clusters): raise UserError(f"clusters: {len(lost)} problems have none ({listed(lost)}): name a cluster for every problem")
+    if lost := {o.problem_id for o in outcomes}-set(clusters):
+        raise UserError(f"clusters: {len(lost)} problems have none ({listed(lost)}): name a cluster for every problem")
     return [str(clusters[o.problem_id]) for o in outcomes]
 
+# %% ../nbs/12a_comparison.ipynb #a2a80d6e
 def compare(
     before:Iterable[Outcome], # of the student as it was
     after:Iterable[Outcome], # of the trained one, on the same problems by the same method
@@ -261,21 +270,21 @@ def compare(
     if not main: raise UserError(f"all problems are of the control groups {', '.join(controls)}: nothing is left to compare")
     parts = [change(g, os) for g,os in parts_of(main, by).items()] if by else []
     parts = [c.model_copy(update=dict(p_holm=p)) for c,p in zip(parts, holm([c.p for c in parts]))]
-    return Comparison(before=before[0].model, after=after[before[0].problem_id].model, method=before[0].method, level=level, overall=change('all', main),
-                      parts=tuple(parts), control=change('control', control) if control else None)
+    names = dict(before=before[0].model, after=after[before[0].problem_id].model, method=before[0].method)
+    return Comparison(**names, level=level, overall=change('all', main), parts=tuple(parts), control=change('control', control) if control else None)
 
-# %% ../nbs/12a_comparison.ipynb #977ae695
+# %% ../nbs/12a_comparison.ipynb #754a69d2
 def changed(
     before:Iterable[Outcome],
     after:Iterable[Outcome], # on the same problems by the same method
 ): # DataFrame: problem_id, subject, group, change ('win' or 'loss'), gold, and answer, finish and text of both
     "The problems whose verdict changed from `before` to `after`, wins first"
     import pandas as pd
-    columns = ['problem_id', 'subject', 'group', 'change', 'gold', *(f'{f}_{when}' for f in ('answer', 'finish', 'text') for when in ('before', 'after'))]
-    rows = [dict(problem_id=b.problem_id, subject=b.subject, group=b.group, change='win' if a.correct else 'loss', gold=b.gold,
-                 **{f'{f}_{when}':getattr(o, f) for f in ('answer', 'finish', 'text') for when,o in (('before', b), ('after', a))})
-            for b,a in zip(*paired(before, after)) if b.correct!=a.correct]
-    return pd.DataFrame(rows, columns=columns).sort_values(['change', 'problem_id'], ascending=[False, True], ignore_index=True)
+    about, both = ['problem_id', 'subject', 'group', 'gold'], ['answer', 'finish', 'text']
+    row = lambda b, a: {f:getattr(b, f) for f in about} | {f'{f}_{when}':getattr(o, f) for f in both for when,o in (('before', b), ('after', a))}
+    rows = [dict(change='win' if a.correct else 'loss', **row(b, a)) for b,a in zip(*paired(before, after)) if b.correct!=a.correct]
+    table = pd.DataFrame(rows, columns=[*about, 'change', *(f'{f}_{when}' for f in both for when in ('before', 'after'))])
+    return table.sort_values(['change', 'problem_id'], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/12a_comparison.ipynb #31418894
 def standings(

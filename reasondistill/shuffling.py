@@ -33,9 +33,11 @@ def option_orders(
         rng.shuffle(ring)
     return out
 
-# %% ../nbs/11e_shuffling.ipynb #1911f488
-_TIED = re.compile(r'\b(?:all|none|both|neither|any) of (?:the )?(?:above|them|these)\b|\b(?:the )?(?:above|options?|choices?) (?:\(?[1-9A-E]\b|are all|both)|\b[A-E] (?:and|or) [A-E]\b'
-                   r'|[①-⑩]|(?<!\d)\d\s?번(?!째)|위의? (?:보기|모두|모든|것)|(?:앞|위)의 (?:둘|셋|넷)|^\W*(?:모두|전부) (?:옳|맞|정답|해당)|해당 ?없음|정답 ?없음', re.I)
+# %% ../nbs/11e_shuffling.ipynb #f36abae3
+_TIED = re.compile('|'.join((
+    r'\b(?:all|none|both|neither|any) of (?:the )?(?:above|them|these)\b', r'\b(?:the )?(?:above|options?|choices?) (?:\(?[1-9A-E]\b|are all|both)',
+    r'\b[A-E] (?:and|or) [A-E]\b', r'[①-⑩]', r'(?<!\d)\d\s?번(?!째)', '위의? (?:보기|모두|모든|것)', '(?:앞|위)의 (?:둘|셋|넷)',
+    r'^\W*(?:모두|전부) (?:옳|맞|정답|해당)', '해당 ?없음', '정답 ?없음')), re.I)
 
 def movable(
     problem:Problem,
@@ -49,7 +51,8 @@ def reordered(
 )->Problem: # with another id
     "`problem` with its options in `order`"
     answer = None if problem.answer is None else str(list(order).index(int(problem.answer)-1)+1)
-    return problem.model_copy(update=dict(id=f"{problem.id} in order {''.join(str(i+1) for i in order)}", choices=tuple(problem.choices[i] for i in order), answer=answer))
+    name = f"{problem.id} in order {' '.join(str(i+1) for i in order)}"
+    return problem.model_copy(update=dict(id=name, choices=tuple(problem.choices[i] for i in order), answer=answer))
 
 # %% ../nbs/11e_shuffling.ipynb #51cd065a
 def shuffle_outcome(
@@ -65,11 +68,12 @@ def shuffle_outcome(
     return outcome_of(problem, scored[0].model, 'shuffle', group, answer=answer, correct=right(answer, problem), samples=samples, finish=finish,
         text=next((o.text for s,o in zip(samples, scored) if s==answer), ''), meta=dict(orders=[list(o) for o in orders], by=scored[0].method))
 
-# %% ../nbs/11e_shuffling.ipynb #e6311105
+# %% ../nbs/11e_shuffling.ipynb #c7b5f878
 def _shuffled(outcomes):
     "The outcomes of a shuffle"
     outcomes = one_run(outcomes)
-    if bare := [o.problem_id for o in outcomes if 'orders' not in o.meta]: raise UserError(f"problem {listed(bare)}: not asked in several orders: evaluate with methods=['shuffle']")
+    if bare := [o.problem_id for o in outcomes if 'orders' not in o.meta]:
+        raise UserError(f"problem {listed(bare)}: not asked in several orders: evaluate with methods=['shuffle']")
     return outcomes
 
 def consistency(
@@ -80,10 +84,11 @@ def consistency(
     rights = [[s==o.gold for s in o.samples] for o in outcomes]
     pairs = [[a==b and a is not None for a,b in combinations(o.samples, 2)] for o in outcomes]
     share = lambda xs: sum(xs)/len(outcomes)
-    return dict(problems=len(outcomes), consistent=share(all(p) and o.answer is not None for p,o in zip(pairs, outcomes)), agreement=share(sum(p)/len(p) if p else 1. for p in pairs),
+    return dict(problems=len(outcomes), consistent=share(all(p) and o.answer is not None for p,o in zip(pairs, outcomes)),
+                agreement=share(sum(p)/len(p) if p else 1. for p in pairs),
                 right_always=share(map(all, rights)), right_ever=share(map(any, rights)), right_by_order=share(sum(r)/len(r) for r in rights))
 
-# %% ../nbs/11e_shuffling.ipynb #24851c25
+# %% ../nbs/11e_shuffling.ipynb #f59de997
 class PositionBias(NamedTuple):
     "How picks fall on places"
     table:object # DataFrame indexed by position: picks, expected, share, gold, accuracy
@@ -100,6 +105,7 @@ def _picks(outcomes):
             if s is not None: row[order.index(int(s)-1)] += 1
     return picks, sizes
 
+# %% ../nbs/11e_shuffling.ipynb #c2ea95ec
 def _by_gold_place(outcomes, places):
     "For each place how often the gold stood there, and how often it was then picked"
     import numpy as np

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COUNTS', 'By', 'MEAN', 'cluster_of', 'group_of', 'outcome_of', 'clusters_of', 'finish_of', 'listed', 'one_run',
            'counts_of', 'check_totals', 'parts_of', 'accuracy_table', 'option_outcomes', 'macro_f1',
-           'macro_f1_interval', 'score_table']
+           'macro_f1_interval', 'score_table', 'as_text', 'as_html']
 
 # %% ../nbs/11c_tables.ipynb #548f8696
 from collections import Counter, defaultdict
@@ -32,6 +32,7 @@ def group_of(
     "The group that `problem` says it is in, by `meta['group']`"
     return str(problem.meta.get('group', ''))
 
+# %% ../nbs/11c_tables.ipynb #de8ef24c
 def outcome_of(
     problem:Problem, # with gold
     model:str,
@@ -41,8 +42,9 @@ def outcome_of(
 )->Outcome:
     "The outcome of `model` on `problem` with all that the problem says of itself"
     voted = problem.meta.get('label')=='vote' # the gold is itself a vote of models, and that much in doubt
-    return Outcome(problem_id=problem.id, model=model, method=method, gold=problem.answer, subject=problem.subject, group=group(problem), source=problem.source,
-        kind=problem.kind, cluster=cluster_of(problem), margin=float(problem.meta['margin']) if voted else None, **said)
+    about = dict(subject=problem.subject, group=group(problem), source=problem.source, kind=problem.kind, cluster=cluster_of(problem))
+    margin = float(problem.meta['margin']) if voted else None
+    return Outcome(problem_id=problem.id, model=model, method=method, gold=problem.answer, margin=margin, **about, **said)
 
 # %% ../nbs/11c_tables.ipynb #a9701d4e
 def clusters_of(
@@ -57,7 +59,7 @@ def finish_of(
     "How `response` ended; one that a service refused to give is refused, and not a failure like others"
     return 'refused' if response.meta.get('failure')=='refused' else response.finish
 
-# %% ../nbs/11c_tables.ipynb #335ea4b3
+# %% ../nbs/11c_tables.ipynb #5660349b
 def listed(
     ids:Iterable[str],
     most:int=5, # named in full
@@ -66,6 +68,7 @@ def listed(
     ids = sorted(ids)
     return ', '.join(ids[:most]) + (f' and {len(ids)-most} more' if len(ids)>most else '')
 
+# %% ../nbs/11c_tables.ipynb #1c434b7c
 def one_run(
     outcomes:Iterable[Outcome],
     what:str='outcomes', # they are called so in an error
@@ -139,7 +142,7 @@ def accuracy_table(
     if by: check_totals(table, counts=COUNTS)
     return table
 
-# %% ../nbs/11c_tables.ipynb #3b42664a
+# %% ../nbs/11c_tables.ipynb #7fa410cf
 def option_outcomes(
     outcomes:Iterable[Outcome], # of one model by one method
     problems:Iterable[Problem]|None=None, # says which are choice problems where the outcomes do not know it
@@ -149,7 +152,8 @@ def option_outcomes(
     keep = [o for o in one_run(outcomes) if (o.kind in ('choice', None) if choice is None else o.problem_id in choice)]
     if not keep: raise UserError("macro-F1: none of the outcomes is of a choice problem: use the accuracy")
     if other := [o for o in keep if not o.gold.isdigit()]:
-        raise UserError(f"problem {other[0].problem_id}: gold {other[0].gold!r} is not an option number: pass `problems` to keep to the choice problems")
+        raise UserError(f"problem {other[0].problem_id}: gold {other[0].gold!r} is not an option number: "
+                        "pass `problems` to keep to the choice problems")
     return keep
 
 # %% ../nbs/11c_tables.ipynb #ca6728ca
@@ -202,3 +206,19 @@ def score_table(
     table = pd.concat([table.iloc[:-1], mean.reindex(columns=table.columns).astype(table.dtypes), table.iloc[-1:]]).rename_axis(by)
     check_totals(table, counts=COUNTS, beside=[MEAN])
     return table
+
+# %% ../nbs/11c_tables.ipynb #b8d0423d
+def as_text(
+    sentences:Iterable[str],
+    table=None, # DataFrame, or None
+)->str:
+    "The `sentences` with the `table` below"
+    return '\n'.join([*sentences, *([] if table is None else [table.to_string()])])
+
+def as_html(
+    sentences:Iterable[str],
+    table=None, # DataFrame, or None
+)->str:
+    "The same for a page, with everything escaped"
+    from html import escape
+    return ''.join(f'<p>{escape(s)}</p>' for s in sentences)+('' if table is None else table.to_html())

@@ -15,7 +15,7 @@ from .problem import Outcome, Problem, Response, UserError
 from .statistics import paired_bootstrap
 from .tables import clusters_of, finish_of, group_of, listed, one_run, outcome_of
 
-# %% ../nbs/11d_voting.ipynb #21d3c6a2
+# %% ../nbs/11d_voting.ipynb #7a4be67b
 def answer_classes(
     answers:Sequence[str|None], # of the samples, in their order; None: unreadable
     kind:str, # of the problem: what makes two answers the same
@@ -27,6 +27,7 @@ def answer_classes(
         out.append(-1 if a is None else firsts[a])
     return out
 
+# %% ../nbs/11d_voting.ipynb #3133458b
 def majority(
     answers:Sequence[str|None], # of the samples, in their order; None: unreadable
     kind:str='choice', # of the problem
@@ -54,21 +55,24 @@ def vote_outcome(
         finish=_vote_finish(answer, [finish_of(r) for r in said]), text=next((r.text for r in said if r.answer==answer), ''),
         meta=dict(right=[int(bool(r.correct)) for r in said], finish=dict(sorted(Counter(map(finish_of, said)).items()))))
 
-# %% ../nbs/11d_voting.ipynb #9a873379
+# %% ../nbs/11d_voting.ipynb #8c4babeb
 def _sampled(outcomes, ks):
     "The outcomes of a vote, their number of samples, and the `ks` to look at"
     outcomes = one_run(outcomes)
-    if bare := [o.problem_id for o in outcomes if not o.samples]: raise UserError(f"problem {listed(bare)}: no samples kept: evaluate with methods=['vote']")
+    if bare := [o.problem_id for o in outcomes if not o.samples]:
+        raise UserError(f"problem {listed(bare)}: no samples kept: evaluate with methods=['vote']")
     least = min(len(o.samples) for o in outcomes)
     ks = list(range(1, least+1)) if ks is None else list(ks)
-    if odd := [k for k in ks if not 1<=k<=least]: raise UserError(f"k={odd[0]}: there are {least} samples of every problem: choose 1 to {least}, or take more samples")
+    if odd := [k for k in ks if not 1<=k<=least]:
+        raise UserError(f"k={odd[0]}: there are {least} samples of every problem: choose 1 to {least}, or take more samples")
     return outcomes, least, ks
 
+# %% ../nbs/11d_voting.ipynb #ba218c59
 def _right(o):
     "For each sample of `o` 1 where it is right"
     return o.meta['right'] if 'right' in o.meta else [int(same_answer(a, o.gold, o.kind or 'text')) for a in o.samples]
 
-# %% ../nbs/11d_voting.ipynb #eeb3ef48
+# %% ../nbs/11d_voting.ipynb #ed8f8289
 def _curve(name, outcomes, ks, values, level, n_boot, seed):
     "DataFrame over `ks` of the mean of `values[k]`, one for each of `outcomes`, with its interval"
     import pandas as pd
@@ -76,6 +80,7 @@ def _curve(name, outcomes, ks, values, level, n_boot, seed):
     rows = [paired_bootstrap(nothing, values[k], clusters, n_boot, seed, level) for k in ks]
     return pd.DataFrame(rows, columns=[name, 'low', 'high'], index=ks).clip(0, 1).rename_axis('k')
 
+# %% ../nbs/11d_voting.ipynb #5b2eaf3e
 def _votes_right(classes, is_right, orders):
     "[sample, problem] share of `orders` of the samples in which the majority of all up to this one is right"
     import numpy as np
@@ -107,7 +112,7 @@ def vote_curve(
     share = _votes_right(classes, is_right, [np.roll(ring, i) for ring in (rng.permutation(n) for _ in range(shuffles)) for i in range(n)])
     return _curve('accuracy', outcomes, ks, {k: share[k-1] for k in ks}, level, n_boot, seed)
 
-# %% ../nbs/11d_voting.ipynb #bc77ed4f
+# %% ../nbs/11d_voting.ipynb #9411a3cb
 def pass_at_k(
     n:int, # samples
     c:int, # right ones, 0 ≤ `c` ≤ `n`
@@ -117,6 +122,7 @@ def pass_at_k(
     if not (0<=c<=n and 1<=k<=n): raise ValueError(f"{c} right of {n} samples, k={k}: need 0 ≤ c ≤ n and 1 ≤ k ≤ n")
     return 1-comb(n-c, k)/comb(n, k)
 
+# %% ../nbs/11d_voting.ipynb #8374cd7a
 def pass_curve(
     outcomes:Iterable[Outcome], # of a vote
     ks:Sequence[int]|None=None, # up to the samples kept; None: all
