@@ -171,7 +171,7 @@ def _check_note(row):
     "What is written at the end of the bar of `row`"
     return f'{row.left}'+(f'  −{row.lost}' if row.lost else '')+(f'  ({row.passed} of {row.made})' if row.passed<row.made else '')
 
-# %% ../nbs/13_eda.ipynb #2c6789c0
+# %% ../nbs/13_eda.ipynb #28ec4415
 def pass_rates(
     table, # DataFrame as mining gives it: teacher_right, teacher_n, student_right, student_n, selected; a row for each problem
     title:str='Pass rates of teacher and student',
@@ -183,21 +183,22 @@ def pass_rates(
     spots = asked.assign(x=100*asked.student_right/asked.student_n, y=100*asked.teacher_right/asked.teacher_n)
     spots = spots.groupby(['x', 'y', 'selected']).size().reset_index(name='n').sort_values('n', ascending=False)
     fig, ax = frame(title, width=6.2, height=4.6, grid='both')
-    ax.fill_between([-6, 100*border], 100*border, 106, color=PALETTE[1], alpha=.08, linewidth=0)
-    for mark,color,name in ((False, PALETTE[0], 'other problems'), (True, PALETTE[1], 'hard negatives')): _spots(ax, spots[spots.selected==mark], color, name)
-    ax.set(xlim=(-6, 106), ylim=(-6, 106), xlabel='student: right samples, %', ylabel='teacher: right samples, % (number in a spot: problems)')
+    ax.fill_between([-9, 100*border], 100*border, 109, color=PALETTE[1], alpha=.08, linewidth=0)
+    looks = ((False, PALETTE[0], 'other problems'), (True, PALETTE[1], 'hard negatives'))
+    for hard,color,name in looks: _spots(ax, spots[spots.selected==hard], spots.n.max(), color, name)
+    ax.set(xlim=(-9, 109), ylim=(-9, 109), xlabel='student: right samples, % (number in a spot: problems)', ylabel='teacher: right samples, %')
     legend(fig, ax)
     within = asked[(asked.teacher_right>border*asked.teacher_n) & (asked.student_right<border*asked.student_n)]
-    return described(fig, f"Bubble chart. {title}: {len(asked)} problems of {len(t)} with samples of both; {len(within)} lie where the teacher passes above "
-        f"{border:.0%} and the student below; {int(asked.selected.sum())} were taken as hard negatives.")
+    return described(fig, f"Bubble chart. {title}: {len(asked)} problems of {len(t)} with samples of both; {len(within)} lie where the "
+        f"teacher passes above {border:.0%} and the student below; {int(asked.selected.sum())} were taken as hard negatives.")
 
 # %% ../nbs/13_eda.ipynb #c68f7844
-def _spots(ax, spots, color, name):
-    "Circles at the pass rates of `spots`, their area the number of problems, which is written where there is room"
-    area = 26*spots.n**.8+14
-    ax.scatter(spots.x, spots.y, s=area, color=color, alpha=.85, edgecolor='white', linewidth=.8)
+def _spots(ax, spots, most, color, name):
+    "Circles at the pass rates of `spots`, their area the number of problems, of which `most` fills a circle; written where there is room"
+    area = 820*spots.n/most
+    ax.scatter(spots.x, spots.y, s=area.clip(lower=12), color=color, edgecolor='white', linewidth=.8, clip_on=False)
     ax.plot([], [], 'o', color=color, label=f'{name} ({spots.n.sum()})')
-    for r in spots[spots.n>=10].itertuples(): ax.text(r.x, r.y, r.n, ha='center', va='center', fontsize=8, color='white')
+    for r in spots[area>=120*spots.n.astype(str).str.len()].itertuples(): ax.text(r.x, r.y, r.n, ha='center', va='center', fontsize=8, color='white')
 
 # %% ../nbs/13_eda.ipynb #2daf41d8
 def longer(
@@ -219,12 +220,13 @@ def lengths(
     t = need(table, ['group', 'length'])
     groups = list(dict.fromkeys(t.group))
     colors = dict(zip(groups, PALETTE[1:]+PALETTE[:1]))
-    fig, ax = frame(title, width=7, height=3, texts=groups, grid='y')
+    fig, ax = frame(title, width=7, height=3.5, texts=groups, grid='y')
     sns.histplot(t, x='length', hue='group', hue_order=groups, palette=colors, stat='percent', common_norm=False, element='step', bins=30, alpha=.22,
                  linewidth=1.6, ax=ax, legend=False)
     q = t.groupby('group').length.quantile([.25, .5, .75]).unstack()
     for g in groups: ax.axvline(q.loc[g, .5], color=colors[g], linestyle=(0, (4, 3)), label=f'{g} (median {q.loc[g, .5]:,.0f})')
-    often = [f'one of {groups[0]} is longer than one of {groups[1]} in {longer(*(t.length[t.group==g] for g in groups)):.0%} of draws'] if len(groups)==2 else []
+    often = [longer(*(t.length[t.group==g] for g in groups))] if len(groups)==2 else []
+    often = [f'one of {groups[0]} is longer than one of {groups[1]} in {p:.0%} of draws' for p in often]
     ax.set(xlabel='; '.join([f'length, {unit}', *often]), ylabel='% of the group')
     legend(fig, ax)
     told = ', '.join(f"{g} median {q.loc[g, .5]:,.0f}, middle half {q.loc[g, .25]:,.0f} to {q.loc[g, .75]:,.0f}" for g in groups)

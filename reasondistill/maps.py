@@ -39,7 +39,7 @@ def _tfidf(texts):
     from sklearn.feature_extraction.text import TfidfVectorizer
     return TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 4), sublinear_tf=True).fit_transform(texts)
 
-# %% ../nbs/13a_maps.ipynb #2cf71e1a
+# %% ../nbs/13a_maps.ipynb #1ee2f320
 _FILES = ['*.json', '*.txt', '*.model', '*.safetensors'] # no pickles
 
 def _folder(model):
@@ -48,13 +48,14 @@ def _folder(model):
     from huggingface_hub import snapshot_download
     try: return Path(snapshot_download(model, allow_patterns=_FILES, ignore_patterns=['onnx/*', 'openvino/*']))
     except Exception as e: # the hub has many ways to fail: no network, no such model, closed to us
-        raise UserError(f"sentence model {model!r}: neither a folder nor to be had from the hub ({type(e).__name__}): check its name and the network") from e
+        raise UserError(f"sentence model {model!r}: neither a folder nor to be had from the hub ({type(e).__name__}): "
+                        "check its name and the network") from e
 
 def _told(folder, file, default):
     "What `file` in `folder` says, or `default` if there is none"
     return json.loads((folder/file).read_text(encoding='utf-8')) if (folder/file).exists() else default
 
-# %% ../nbs/13a_maps.ipynb #56014764
+# %% ../nbs/13a_maps.ipynb #2b030075
 def _pooled(hidden, mask, how):
     "One vector of length one for each text, from the vectors `hidden` of its tokens (texts × tokens × width) where `mask` is 1"
     import torch
@@ -65,7 +66,8 @@ def _opened(folder):
     "Tokenizer and model in `folder`, and how many tokens it may read"
     import torch
     from transformers import AutoModel, AutoTokenizer
-    if not list(folder.glob('*.safetensors')): raise UserError(f"{folder}: no weights as safetensors, and pickled ones are not loaded: choose another model")
+    if not list(folder.glob('*.safetensors')):
+        raise UserError(f"{folder}: no weights as safetensors, and pickled ones are not loaded: choose another model")
     quiet()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).to('cuda' if torch.cuda.is_available() else 'cpu').eval()
@@ -75,12 +77,12 @@ def _opened(folder):
 def _sentences(texts, folder, batch=16):
     "Vectors of `texts` by the model in `folder`"
     import numpy as np, torch
-    tokenizer, model, longest = _opened(folder)
+    (tokenizer, model, longest), how = _opened(folder), _told(folder, '1_Pooling/config.json', {})
     order, out = sorted(range(len(texts)), key=lambda i: len(texts[i])), {} # like lengths together: less padding
     for at in range(0, len(order), batch):
         rows = order[at:at+batch]
         x = tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=longest, return_tensors='pt').to(model.device)
-        with torch.inference_mode(): v = _pooled(model(**x).last_hidden_state.float(), x['attention_mask'], _told(folder, '1_Pooling/config.json', {}))
+        with torch.inference_mode(): v = _pooled(model(**x).last_hidden_state.float(), x['attention_mask'], how)
         out.update(zip(rows, v.cpu().numpy()))
     return np.stack([out[i] for i in range(len(texts))])
 
@@ -217,7 +219,7 @@ def plane(
         warnings.simplefilter('ignore') # umap says that a fixed seed means one thread: we know
         return UMAP(n_neighbors=min(n_neighbors, n-1), min_dist=min_dist, metric='cosine', random_state=seed, init='random').fit_transform(vectors)
 
-# %% ../nbs/13a_maps.ipynb #ec6fea42
+# %% ../nbs/13a_maps.ipynb #ed0d557f
 def text_map(
     points, # DataFrame: x, y, label; a row for each text
     title:str='Map of texts',
@@ -230,7 +232,8 @@ def text_map(
     fig, ax = frame(title, width=7, height=4.4, texts=names, grid=None)
     for i,name in enumerate(names):
         part = t[t.label==name]
-        ax.scatter(part.x, part.y, marker='osD^vPX'[i%7], color=PALETTE[(i+1)%len(PALETTE)], s=26, alpha=.75, linewidth=0, label=f'{name} ({len(part)})')
+        look = dict(marker='osD^vPX'[i%7], color=PALETTE[(i+1)%len(PALETTE)], s=26, alpha=.75, linewidth=0)
+        ax.scatter(part.x, part.y, **look, label=f'{name} ({len(part)})')
     ax.set(xticks=[], yticks=[])
     ax.spines[['left', 'bottom']].set_visible(False)
     ax.set_xlabel('\n'.join(c for c in (_said(overlap), made_by and f'texts compared by {made_by}') if c))

@@ -34,14 +34,15 @@ def forest(
 
 def _signed(row): return f'{row.points:+.1f} [{row.low:+.1f}, {row.high:+.1f}]'
 
-# %% ../nbs/13b_score_pictures.ipynb #aa527045
+# %% ../nbs/13b_score_pictures.ipynb #669ffd3c
 def model_dots(
     table, # DataFrame: model, n, accuracy, low, high; a row for each model
     title:str='Accuracy of all models',
+    by:str='model', # column or index level that names the rows
     chance:float|None=None, # accuracy of guessing, drawn as a line
 ): # matplotlib Figure
     "Accuracy with interval for each model of `table`, best first"
-    t = need(table, ['model', 'n', 'accuracy', 'low', 'high']).sort_values('accuracy', ascending=False, kind='stable')
+    t = need(table, [by, 'n', 'accuracy', 'low', 'high']).rename(columns={by:'model'}).sort_values('accuracy', ascending=False, kind='stable')
     fig, ax = frame(title, height=1.2+.28*len(t), texts=t.model)
     value, low, high = (100*t[c].to_numpy(float) for c in ('accuracy', 'low', 'high'))
     ax.errorbar(value, range(len(t)), xerr=[value-low, high-value], fmt='o', color=PALETTE[1], ecolor=PALETTE[0], elinewidth=1.8, markersize=6)
@@ -68,32 +69,41 @@ def _list(pairs, most=8):
     "The first `most` of `pairs` in words, and how many more there are"
     return (', '.join(f'{a} and {b}' for a,b in pairs[:most]) or 'none')+(f' and {len(pairs)-most} more' if len(pairs)>most else '')
 
-# %% ../nbs/13b_score_pictures.ipynb #763bf978
+# %% ../nbs/13b_score_pictures.ipynb #603fbe37
+def _legible(ax):
+    "Dark or white letters in each cell of the heat map in `ax`, whichever has more contrast"
+    from seaborn.utils import relative_luminance
+    mesh = ax.collections[0]
+    colors = mesh.get_facecolors().reshape(*mesh.get_array().shape, 4)
+    for t in ax.texts: t.set_color('white' if relative_luminance(colors[int(t.get_position()[1]), int(t.get_position()[0])])<.18 else INK)
+
+# %% ../nbs/13b_score_pictures.ipynb #5c081b74
 def pairwise_matrix(
-    table, # DataFrame: a, b, points, p_holm; a row for each pair; points: a minus b
+    table, # DataFrame: better, worse, points, p_holm; a row for each pair; points: better minus worse
     title:str='Differences between all pairs',
     alpha:float=.05, # starred where `p_holm` is not above this
 ): # matplotlib Figure
-    "Difference in accuracy of each pair in `table`, row minus column, starred where significant"
+    "By how many points each pair of `table` differs, column minus row, starred where significant"
     import numpy as np, seaborn as sns
-    t = need(table, ['a', 'b', 'points', 'p_holm'])
-    d = {(r.a, r.b): r.points for r in t.itertuples()} | {(r.b, r.a): -r.points for r in t.itertuples()}
-    sure = {pair for r in t.itertuples() if r.p_holm<=alpha for pair in ((r.a, r.b), (r.b, r.a))}
+    t = need(table, ['better', 'worse', 'points', 'p_holm'])
+    d = {(r.better, r.worse): r.points for r in t.itertuples()} | {(r.worse, r.better): -r.points for r in t.itertuples()}
+    sure = {pair for r in t.itertuples() if r.p_holm<=alpha for pair in ((r.better, r.worse), (r.worse, r.better))}
     models = _strongest_first(d)
-    cells = [[(b, a) if j<=i else None for j,a in enumerate(models[:-1])] for i,b in enumerate(models[1:])] # the weaker in the row
+    cells = [[(a, b) if j<=i else None for j,a in enumerate(models[:-1])] for i,b in enumerate(models[1:])]
     grid = np.array([[d.get(c, np.nan) for c in row] for row in cells])
     text = [[f"{d[c]:+.1f}{'*' if c in sure else ''}" if c in d else '' for c in row] for row in cells]
     fig, ax = frame(title, width=2.4+.62*len(models), height=1.7+.36*len(models), texts=models, grid=None)
     sns.heatmap(grid, annot=np.array(text), fmt='', cmap=_diverging(), center=0, cbar=False, linewidths=1.5, ax=ax, annot_kws=dict(fontsize=8.5),
                 xticklabels=models[:-1], yticklabels=models[1:])
-    ax.set_xticklabels(ax.get_xticklabels(), rotation=40, ha='right', rotation_mode='anchor')
-    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
-    ax.set_xlabel(f'points, row minus column; * significant at {alpha:g}, corrected')
-    alike = [(r.a, r.b) for r in t.itertuples() if r.p_holm>alpha]
+    _legible(ax)
+    ax.set_xticklabels(models[:-1], rotation=40, ha='right', rotation_mode='anchor')
+    ax.set_yticklabels(models[1:], rotation=0)
+    ax.set_xlabel(f'points by which the column leads the row; * significant at {alpha:g}, corrected')
+    alike = [(r.better, r.worse) for r in t.itertuples() if r.p_holm>alpha]
     return described(fig, f"Matrix of differences. {title}: {len(models)} models, {models[0]} the strongest and {models[-1]} the weakest; "
         f"{len(t)-len(alike)} of {len(t)} pairs differ significantly at {alpha:g} after correction; not told apart: {_list(alike)}.")
 
-# %% ../nbs/13b_score_pictures.ipynb #dcf9ed27
+# %% ../nbs/13b_score_pictures.ipynb #f186dc24
 def vote_reliability(
     table, # DataFrame: margin, problems, accuracy, low, high; a row for each bin of margin, rising
     title:str='Is a larger margin more often right?',
@@ -103,14 +113,15 @@ def vote_reliability(
     t = t[t.problems>0]
     fig, ax = frame(title, width=6.4, height=3.1, grid='y')
     value, low, high = (100*t[c].to_numpy(float) for c in ('accuracy', 'low', 'high'))
-    ax.errorbar(range(len(t)), value, yerr=[value-low, high-value], fmt='o-', color=PALETTE[1], ecolor=PALETTE[0], elinewidth=1.8, markersize=7, linewidth=1)
+    look = dict(fmt='o-', color=PALETTE[1], ecolor=PALETTE[0], elinewidth=1.8, markersize=7, linewidth=1)
+    ax.errorbar(range(len(t)), value, yerr=[value-low, high-value], **look)
     for x,v in enumerate(value): ax.text(x-.07, v+1, f'{v:.0f}', ha='right', va='bottom', fontsize=9, color=INK)
     ax.set(xticks=range(len(t)), xticklabels=[f'{r.margin}\n({r.problems})' for r in t.itertuples()], ylim=(0, 108), xlim=(-.4, len(t)-.5),
            xlabel='margin of the vote (in brackets: problems)', ylabel='label right, %')
     told = '; '.join(f'margin {r.margin}: {r.accuracy:.0%} of {r.problems} ({r.low:.0%} to {r.high:.0%})' for r in t.itertuples())
     return described(fig, f"Line chart with intervals. {title} {told}.")
 
-# %% ../nbs/13b_score_pictures.ipynb #f14b3ba3
+# %% ../nbs/13b_score_pictures.ipynb #53e15106
 def k_curves(
     table, # DataFrame: group, k, accuracy, low, high; a row for each point
     title:str='More samples',
@@ -127,10 +138,11 @@ def k_curves(
     ax.set(xticks=ks, xticklabels=ks, xlabel='samples k of each problem', ylabel='right, % (bands: 95% interval)')
     ax.minorticks_off()
     legend(fig, ax)
-    told = [f"{g} from {100*r.accuracy.iloc[0]:.0f}% at k={r.k.iloc[0]} to {100*r.accuracy.iloc[-1]:.0f}% at k={r.k.iloc[-1]}" for g in groups for r in [t[t.group==g]]]
+    ends = [(g, r.iloc[0], r.iloc[-1]) for g in groups for r in [t[t.group==g]]]
+    told = [f"{g} from {a.accuracy:.0%} at k={a.k} to {b.accuracy:.0%} at k={b.k}" for g,a,b in ends]
     return described(fig, f"Line chart with bands. {title}: {'; '.join(told)}.")
 
-# %% ../nbs/13b_score_pictures.ipynb #86e971b5
+# %% ../nbs/13b_score_pictures.ipynb #5ff37fc8
 def error_heat(
     table, # DataFrame: model, subject, error; a row for each wrong reply, or with their number as `n`
     title:str='Wrong replies by kind of error',
@@ -141,32 +153,41 @@ def error_heat(
     if len(models)>2: raise UserError(f"{len(models)} models ({', '.join(models)}): this picture compares two, choose them")
     counts = [_counted(t, m) for m in models]
     panels = [*zip(models, counts), ('difference', counts[1]-counts[0])] if len(counts)==2 else [(models[0], counts[0])]
-    fig, axes = frame(title, width=2+1.05*len(panels)+.3*len(panels)*len(counts[0].columns), height=2.2+.34*len(counts[0]), panels=len(panels),
+    errors, subjects = counts[0].shape
+    fig, axes = frame(title, width=3+len(panels)*max(1.2, .45*subjects), height=1.7+.4*errors, panels=len(panels),
                       texts=[*counts[0].index, *counts[0].columns], grid=None)
-    for i,(name,c) in enumerate(panels): _heat_panel([axes] if len(panels)==1 else axes, i, name, c, max(int(x.to_numpy().max()) for x in counts))
-    told = [f"{m} {int(c.to_numpy().sum())} wrong replies, most often {c.sum().idxmax()} ({int(c.sum().max())})" for m,c in zip(models, counts)]
-    more = [f"{e} {int(n):+d}" for e,n in panels[-1][1].sum().items()] if len(counts)==2 else []
-    return described(fig, f"Heat map. {title}: {'; '.join(told)}"+(f"; difference: {', '.join(more)}" if more else '')+'.')
+    most = max(int(c.to_numpy().max()) for c in counts)
+    for i,(name,c) in enumerate(panels): _heat_panel([axes] if len(panels)==1 else axes, i, name, c, most)
+    return described(fig, f"Heat map. {title}: {_heat_told(panels)}.")
 
-# %% ../nbs/13b_score_pictures.ipynb #c36dcf80
+# %% ../nbs/13b_score_pictures.ipynb #fdf51079
 def _counted(t, model):
-    "Wrong replies of `model` by subject and error, with a row and column for each that occurs in `t`, the most frequent error first"
+    "Wrong replies of `model` by error and subject, with a row and column for each that occurs in `t`, the most frequent error first"
     t = t if 'n' in t else t.assign(n=1)
     order = t.groupby('error').n.sum().sort_values(ascending=False, kind='stable').index
-    return t[t.model==model].pivot_table(index='subject', columns='error', values='n', aggfunc='sum').reindex(
-        index=list(dict.fromkeys(t.subject)), columns=order).fillna(0).astype(int)
+    return t[t.model==model].pivot_table(index='error', columns='subject', values='n', aggfunc='sum').reindex(
+        index=order, columns=list(dict.fromkeys(t.subject))).fillna(0).astype(int)
 
 def _heat_panel(axes, i, name, counts, most):
     "Draw `counts` into `axes[i]`; a panel called difference has both signs"
     import numpy as np, seaborn as sns
     both = name=='difference'
-    look = dict(cmap=_diverging().reversed(), vmin=-most, vmax=most) if both else dict(cmap=sns.light_palette(PALETTE[1], as_cmap=True), vmin=0, vmax=most)
+    cmap, least = (_diverging().reversed(), -most) if both else (sns.light_palette(PALETTE[1], as_cmap=True), 0)
     text = [[f'{n:+d}' if both and n else str(n) for n in row] for row in counts.to_numpy()]
-    sns.heatmap(counts, ax=axes[i], annot=np.array(text), fmt='', cbar=False, linewidths=1.5, annot_kws=dict(fontsize=8.5), yticklabels=i==0, **look)
+    sns.heatmap(counts, ax=axes[i], annot=np.array(text), fmt='', cbar=False, linewidths=1.5, annot_kws=dict(fontsize=8.5), yticklabels=i==0,
+                cmap=cmap, vmin=least, vmax=most)
+    _legible(axes[i])
     axes[i].set(xlabel='', ylabel='')
     axes[i].set_title(name, fontsize=9.5, color=INK)
-    axes[i].set_xticklabels([fill(str(e), 24) for e in counts.columns], rotation=40, ha='right', rotation_mode='anchor')
-    if i==0: axes[i].set_yticklabels(axes[i].get_yticklabels(), rotation=0)
+    axes[i].set_xticklabels(counts.columns, rotation=40, ha='right', rotation_mode='anchor')
+    if i==0: axes[i].set_yticklabels([fill(str(e), 30) for e in counts.index], rotation=0)
+
+# %% ../nbs/13b_score_pictures.ipynb #1e969cb1
+def _heat_told(panels):
+    "What the `panels` of a heat map say, in words"
+    kinds = [(name, c.sum(axis=1)) for name,c in panels]
+    told = [f"{name} {n.sum()} wrong replies, most often {n.idxmax()} ({n.max()})" for name,n in kinds if name!='difference']
+    return '; '.join(told+[f"difference: {', '.join(f'{e} {k:+d}' for e,k in n.items())}" for name,n in kinds if name=='difference'])
 
 # %% ../nbs/13b_score_pictures.ipynb #4e57701d
 class Homogeneity(NamedTuple):
@@ -194,7 +215,7 @@ def same_margins(
 # %% ../nbs/13b_score_pictures.ipynb #3e307cf5
 def _option(value): return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
-# %% ../nbs/13b_score_pictures.ipynb #37c72993
+# %% ../nbs/13b_score_pictures.ipynb #d9eb81c5
 def answer_positions(
     table, # DataFrame: gold, answer; a row for each problem; answer None where none could be read
     title:str='Which options are right, which are chosen',
@@ -205,15 +226,20 @@ def answer_positions(
     gold, said = ([_option(a) for a in x] for x in (read.gold, read.answer))
     if not said: raise UserError("the table has no readable answer: there is no position to count")
     names, test = sorted({*gold, *said}, key=lambda a: (len(a), a)), same_margins(gold, said)
+    is_right, chosen = ([100*x.count(a)/len(x) for a in names] for x in (gold, said))
     fig, ax = frame(title, width=6.4, height=3.2, texts=names, grid='y')
-    share = {a: wilson(said.count(a), len(said)) for a in names}
-    value = [100*said.count(a)/len(said) for a in names]
-    ax.bar([i-.2 for i in range(len(names))], [100*gold.count(a)/len(gold) for a in names], width=.37, color=PALETTE[0], label='is right')
-    ax.bar([i+.2 for i in range(len(names))], value, width=.37, color=PALETTE[1], label='is chosen')
-    ax.errorbar([i+.2 for i in range(len(names))], value, yerr=[[v-100*share[a].low for v,a in zip(value, names)], [100*share[a].high-v for v,a in zip(value, names)]],
-                fmt='none', ecolor=INK, elinewidth=1, capsize=2)
-    ax.set(xticks=range(len(names)), xticklabels=names, xlabel=f'option ({len(t)-len(read)} of {len(t)} replies unreadable, left out)', ylabel='% of readable replies')
+    _paired_bars(ax, is_right, chosen, [wilson(said.count(a), len(said)) for a in names])
+    lost = f'{len(t)-len(read)} of {len(t)} replies unreadable'
+    ax.set(xticks=range(len(names)), xticklabels=names, xlabel=f'option ({lost}, left out)', ylabel='% of readable replies')
     legend(fig, ax)
-    told = ', '.join(f'{a}: {gold.count(a)/len(gold):.0%} and {v:.0f}%' for a,v in zip(names, value))
-    return described(fig, f"Bars in pairs. {title}, by option (right and chosen): {told}; {len(t)-len(read)} of {len(t)} unreadable. "
+    told = ', '.join(f'{a}: {r:.0f}% and {c:.0f}%' for a,r,c in zip(names, is_right, chosen))
+    return described(fig, f"Bars in pairs. {title}, by option (right and chosen): {told}; {lost}. "
         f"Test of both margins: chi-square {test.chi2:.1f} with {test.df} degrees of freedom, p = {test.p:.2g}.")
+
+def _paired_bars(ax, is_right, chosen, intervals):
+    "A bar for each option's share in `is_right` and one for its share in `chosen`, with the `intervals` of the latter; in percent"
+    at = range(len(chosen))
+    ax.bar([i-.2 for i in at], is_right, width=.37, color=PALETTE[0], label='is right')
+    ax.bar([i+.2 for i in at], chosen, width=.37, color=PALETTE[1], label='is chosen')
+    whiskers = [[c-100*i.low for c,i in zip(chosen, intervals)], [100*i.high-c for c,i in zip(chosen, intervals)]]
+    ax.errorbar([i+.2 for i in at], chosen, yerr=whiskers, fmt='none', ecolor=INK, elinewidth=1, capsize=2)
