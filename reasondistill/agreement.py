@@ -11,15 +11,16 @@ from typing import Any, Iterable, Literal, NamedTuple, Sequence
 
 from .problem import UserError
 
-# %% ../nbs/11a_agreement.ipynb #113a91da
+# %% ../nbs/11a_agreement.ipynb #9304f74a
 Level = Literal['nominal', 'ordinal', 'interval'] # names, ranks, numbers
 
 def _is_missing(value): return value is None or value!=value # only nan differs from itself
 
 def _in_order(values, level, order):
     "The distinct `values` from lowest to highest; a `UserError` if they cannot be ordered, or subtracted, as `level` asks"
+    if len({str(v) for v in values})<len(values): raise UserError(f"ratings {values[:9]}: some are text and number at once: write all of them alike")
     if order is not None:
-        if odd := [v for v in values if v not in order]: raise UserError(f"rating {odd[0]!r} is not in order={list(order)}: add it or mend the rating")
+        if odd := [v for v in values if v not in order]: raise UserError(f"rating {odd[0]!r} is not in order={list(order)}: add or mend it")
         values = list(order)
     numbers = all(isinstance(v, (int, float)) or hasattr(v, 'dtype') and v.dtype.kind in 'biuf' for v in values)
     if level=='interval' and not numbers: raise UserError(f"ratings {values[:5]}: level 'interval' needs numbers: use 'nominal' or 'ordinal'")

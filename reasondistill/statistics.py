@@ -16,7 +16,12 @@ class Interval(NamedTuple):
     low:float
     high:float
 
-# %% ../nbs/11_statistics.ipynb #86e303c2
+# %% ../nbs/11_statistics.ipynb #bb3415c6
+def _tail(level):
+    "What an interval of coverage `level` leaves out at either end"
+    if not 0<level<1: raise ValueError(f"level {level}: need a coverage between 0 and 1, such as .95")
+    return (1-level)/2
+
 def wilson(
     k:int, # right answers, 0 ≤ `k` ≤ `n`
     n:int, # problems, at least 1
@@ -25,7 +30,7 @@ def wilson(
     "Wilson's score interval for the accuracy behind `k` right of `n`"
     if not 0<=k<=n or n<1: raise ValueError(f"{k} right of {n} problems: need 0 ≤ k ≤ n and n ≥ 1")
     from statsmodels.stats.proportion import proportion_confint
-    low, high = map(float, proportion_confint(k, n, alpha=1-level, method='wilson'))
+    low, high = map(float, proportion_confint(k, n, alpha=2*_tail(level), method='wilson'))
     return Interval(min(low, k/n), max(high, k/n)) # rounding may push an end past 0 or 1
 
 # %% ../nbs/11_statistics.ipynb #e1f7969c
@@ -103,16 +108,16 @@ def _resampled(kinds, count, statistic, n_boot, seed, at_once=1000):
     draws = (rng.multinomial(n, count/n, min(at_once, n_boot-i))@kinds for i in range(0, n_boot, at_once))
     return statistic(np.concatenate(list(draws)))
 
-# %% ../nbs/11_statistics.ipynb #bbe92429
+# %% ../nbs/11_statistics.ipynb #f62db5a9
 def _reach(drawn, n, level):
     "Half the width of Student's interval from the standard error in `drawn`, resamples of `n` clusters"
     from scipy.stats import t
-    return float(t.ppf((1+level)/2, n-1)*(n/(n-1))**.5*drawn.std()) if n>1 else float('inf')
+    return float(t.ppf(1-_tail(level), n-1)*(n/(n-1))**.5*drawn.std()) if n>1 else float('inf')
 
-# %% ../nbs/11_statistics.ipynb #220b4eaa
+# %% ../nbs/11_statistics.ipynb #6e5c7944
 def _unseen(value, n, level):
     "Ends of an interval for a difference where all of `n` clusters say `value`: as many as may go unseen are won, or lost"
-    share = 1-((1-level)/2)**(1/n)
+    share = 1-_tail(level)**(1/n)
     return value-share*(value+1), value+share*(1-value)
 
 # %% ../nbs/11_statistics.ipynb #ce6a35b6
@@ -148,12 +153,12 @@ class Estimate(NamedTuple):
     low:float
     high:float
 
-# %% ../nbs/11_statistics.ipynb #f8faca67
+# %% ../nbs/11_statistics.ipynb #f179ca02
 def _logit_interval(value, error, n, level):
     "Student's interval with `n`-1 degrees of freedom on the logit scale around `value`, whose standard error is `error`"
     from scipy.special import expit, logit
     from scipy.stats import t
-    reach = t.ppf((1+level)/2, n-1)*error/(value*(1-value))
+    reach = t.ppf(1-_tail(level), n-1)*error/(value*(1-value))
     return float(expit(logit(value)-reach)), float(expit(logit(value)+reach))
 
 def accuracy_interval(
@@ -163,6 +168,7 @@ def accuracy_interval(
 )->Estimate:
     "Mean of `right` with its interval: Wilson's, or where several problems share one of `clusters`, one that knows it"
     import numpy as np
+    if not len(right): raise ValueError("no scores: need at least one problem")
     right = np.asarray(right, float)
     ids = _cluster_ids(clusters, len(right))
     k, n = np.bincount(ids, weights=right), np.bincount(ids)
