@@ -77,7 +77,7 @@ def _legible(ax):
     colors = mesh.get_facecolors().reshape(*mesh.get_array().shape, 4)
     for t in ax.texts: t.set_color('white' if relative_luminance(colors[int(t.get_position()[1]), int(t.get_position()[0])])<.18 else INK)
 
-# %% ../nbs/13b_score_pictures.ipynb #5c081b74
+# %% ../nbs/13b_score_pictures.ipynb #e74aa8e7
 def pairwise_matrix(
     table, # DataFrame: better, worse, points, p_holm; a row for each pair; points: better minus worse
     title:str='Differences between all pairs',
@@ -92,8 +92,9 @@ def pairwise_matrix(
     cells = [[(a, b) if j<=i else None for j,a in enumerate(models[:-1])] for i,b in enumerate(models[1:])]
     grid = np.array([[d.get(c, np.nan) for c in row] for row in cells])
     text = [[f"{d[c]:+.1f}{'*' if c in sure else ''}" if c in d else '' for c in row] for row in cells]
-    fig, ax = frame(title, width=2.4+.62*len(models), height=1.7+.36*len(models), texts=models, grid=None)
-    sns.heatmap(grid, annot=np.array(text), fmt='', cmap=_diverging(), center=0, cbar=False, linewidths=1.5, ax=ax, annot_kws=dict(fontsize=8.5),
+    far = max(10, *map(abs, d.values())) # a small difference stays pale even if it is the largest
+    fig, ax = frame(title, width=max(6.4, 2.4+.62*len(models)), height=1.7+.36*len(models), texts=models, grid=None)
+    sns.heatmap(grid, annot=np.array(text), fmt='', cmap=_diverging(), vmin=-far, vmax=far, cbar=False, linewidths=1.5, ax=ax, annot_kws=dict(fontsize=8.5),
                 xticklabels=models[:-1], yticklabels=models[1:])
     _legible(ax)
     ax.set_xticklabels(models[:-1], rotation=40, ha='right', rotation_mode='anchor')
