@@ -148,7 +148,7 @@ def funnel(
     ax.invert_yaxis()
     return described(fig, f"Funnel. {title}: " + ', '.join(f'{n} {v:,}' for n,v in zip(names, values)) + '.')
 
-# %% ../nbs/13_eda.ipynb #23e6cafe
+# %% ../nbs/13_eda.ipynb #58aadf26
 def transfer_funnel(
     table, # DataFrame: stage, made, passed, left, lost; a row for each check
     title:str='Transfers, check by check',
@@ -167,6 +167,7 @@ def transfer_funnel(
     told = ', '.join(f"{r.stage} {r.left}"+(f" ({r.lost} lost)" if r.lost else '') for r in t.itertuples())
     return described(fig, f"Funnel of checks. {title}: {told}.")
 
+# %% ../nbs/13_eda.ipynb #39e27bd9
 def _check_note(row):
     "What is written at the end of the bar of `row`"
     return f'{row.left}'+(f'  −{row.lost}' if row.lost else '')+(f'  ({row.passed} of {row.made})' if row.passed<row.made else '')

@@ -55,13 +55,14 @@ def _told(folder, file, default):
     "What `file` in `folder` says, or `default` if there is none"
     return json.loads((folder/file).read_text(encoding='utf-8')) if (folder/file).exists() else default
 
-# %% ../nbs/13a_maps.ipynb #2b030075
+# %% ../nbs/13a_maps.ipynb #56014764
 def _pooled(hidden, mask, how):
     "One vector of length one for each text, from the vectors `hidden` of its tokens (texts × tokens × width) where `mask` is 1"
     import torch
     mean = (hidden*mask[..., None]).sum(1)/mask.sum(1, keepdim=True)
     return torch.nn.functional.normalize(hidden[:,0] if how.get('pooling_mode_cls_token') else mean, dim=-1)
 
+# %% ../nbs/13a_maps.ipynb #94249132
 def _opened(folder):
     "Tokenizer and model in `folder`, and how many tokens it may read"
     import torch
@@ -74,6 +75,7 @@ def _opened(folder):
     trained = _told(folder, 'sentence_bert_config.json', {}).get('max_seq_length') or 8192
     return tokenizer, model, min(trained, tokenizer.model_max_length, model.config.max_position_embeddings)
 
+# %% ../nbs/13a_maps.ipynb #dde6ab0c
 def _sentences(texts, folder, batch=16):
     "Vectors of `texts` by the model in `folder`"
     import numpy as np, torch
@@ -86,16 +88,18 @@ def _sentences(texts, folder, batch=16):
         out.update(zip(rows, v.cpu().numpy()))
     return np.stack([out[i] for i in range(len(texts))])
 
-# %% ../nbs/13a_maps.ipynb #2ba51427
+# %% ../nbs/13a_maps.ipynb #6bf05f80
 ENGLISH_SHA256 = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db' # of the published model.safetensors
 _LATIN = re.compile('[\u0000-\u024f\u2000-\u2bff]') # letters with accents, signs of mathematics
 
+# %% ../nbs/13a_maps.ipynb #cc8d2808
 def english_script(
     text:str,
 )->bool:
     "Is all but a tenth of `text` in Latin letters?"
     return sum(_LATIN.match(c) is None for c in text)<=len(text)/10
 
+# %% ../nbs/13a_maps.ipynb #b48647a8
 def _packaged():
     "The folder of the packaged English model"
     import hashlib
@@ -219,7 +223,7 @@ def plane(
         warnings.simplefilter('ignore') # umap says that a fixed seed means one thread: we know
         return UMAP(n_neighbors=min(n_neighbors, n-1), min_dist=min_dist, metric='cosine', random_state=seed, init='random').fit_transform(vectors)
 
-# %% ../nbs/13a_maps.ipynb #ed0d557f
+# %% ../nbs/13a_maps.ipynb #67d1aa86
 def text_map(
     points, # DataFrame: x, y, label; a row for each text
     title:str='Map of texts',
@@ -241,6 +245,7 @@ def text_map(
     told = [', '.join(f'{(t.label==n).sum()} {n}' for n in names), _said(overlap), made_by and f'texts compared by {made_by}']
     return described(fig, f"Scatter plot, UMAP. {title}: {'; '.join(x for x in told if x)}.")
 
+# %% ../nbs/13a_maps.ipynb #77c3b677
 def _said(overlap):
     "`overlap` in words"
     if overlap is None: return ''

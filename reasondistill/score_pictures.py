@@ -14,7 +14,7 @@ from .eda import INK, PALETTE, described, frame, legend, need
 from .problem import UserError
 from .statistics import wilson
 
-# %% ../nbs/13b_score_pictures.ipynb #7c77059a
+# %% ../nbs/13b_score_pictures.ipynb #8bf2e8ba
 def forest(
     table, # DataFrame: name, n, points, low, high; a row for each subject; gains in percentage points
     title:str='Gain by subject',
@@ -32,6 +32,7 @@ def forest(
            xlabel='gain in points, after minus before (lines: 95% interval; in brackets: problems)')
     return described(fig, f"Forest plot. {title}, in points with 95% interval: {'; '.join(f'{r.name} {_signed(r)}' for r in t.itertuples())}.")
 
+# %% ../nbs/13b_score_pictures.ipynb #2c175ce3
 def _signed(row): return f'{row.points:+.1f} [{row.low:+.1f}, {row.high:+.1f}]'
 
 # %% ../nbs/13b_score_pictures.ipynb #669ffd3c
@@ -161,7 +162,7 @@ def error_heat(
     for i,(name,c) in enumerate(panels): _heat_panel([axes] if len(panels)==1 else axes, i, name, c, most)
     return described(fig, f"Heat map. {title}: {_heat_told(panels)}.")
 
-# %% ../nbs/13b_score_pictures.ipynb #fdf51079
+# %% ../nbs/13b_score_pictures.ipynb #f9d64cbb
 def _counted(t, model):
     "Wrong replies of `model` by error and subject, with a row and column for each that occurs in `t`, the most frequent error first"
     t = t if 'n' in t else t.assign(n=1)
@@ -169,6 +170,7 @@ def _counted(t, model):
     return t[t.model==model].pivot_table(index='error', columns='subject', values='n', aggfunc='sum').reindex(
         index=order, columns=list(dict.fromkeys(t.subject))).fillna(0).astype(int)
 
+# %% ../nbs/13b_score_pictures.ipynb #29baac35
 def _heat_panel(axes, i, name, counts, most):
     "Draw `counts` into `axes[i]`; a panel called difference has both signs"
     import numpy as np, seaborn as sns
@@ -216,7 +218,7 @@ def same_margins(
 # %% ../nbs/13b_score_pictures.ipynb #3e307cf5
 def _option(value): return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
-# %% ../nbs/13b_score_pictures.ipynb #d9eb81c5
+# %% ../nbs/13b_score_pictures.ipynb #3e595d07
 def answer_positions(
     table, # DataFrame: gold, answer; a row for each problem; answer None where none could be read
     title:str='Which options are right, which are chosen',
@@ -237,6 +239,7 @@ def answer_positions(
     return described(fig, f"Bars in pairs. {title}, by option (right and chosen): {told}; {lost}. "
         f"Test of both margins: chi-square {test.chi2:.1f} with {test.df} degrees of freedom, p = {test.p:.2g}.")
 
+# %% ../nbs/13b_score_pictures.ipynb #ae5ef4d5
 def _paired_bars(ax, is_right, chosen, intervals):
     "A bar for each option's share in `is_right` and one for its share in `chosen`, with the `intervals` of the latter; in percent"
     at = range(len(chosen))
