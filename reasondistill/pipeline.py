@@ -8,7 +8,7 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
            'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #e3af35b4
+# %% ../nbs/15_pipeline.ipynb #6785b430
 import contextlib, functools, hashlib, json, os, re, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from .linter import lint, rebalance
 from .preference import Split, distinct_pairs, mined_pairs, mix, split_pairs, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
-from .report import cases, evaluation_sections, render_report, report_data
+from .report import cases, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, render_report, report_data
 from .tasks import domains, generate
 from .teachers import LMTeacher, WorkedTeacher
 
@@ -510,6 +510,32 @@ def _without_paths(plain):
     data = {k:Path(v).name if k=='path' else v for k,v in plain['data'].items()}
     return {**plain, 'run':dict(name=plain['run']['name']), 'data':data}
 
+# %% ../nbs/15_pipeline.ipynb #18c2bdb6
+class _Made:
+    "What the stages of `run` left, each read when it is asked for"
+    def __init__(self, run): self.run = run
+    def _records(self, name, cls, stage): return self.run.read(name, cls) if stage in self.run.cfg.stages else []
+    def _plain(self, name, stage): return json.loads(self.run.path(name).read_text(encoding='utf-8')) if stage in self.run.cfg.stages else []
+
+    held_out = cached_property(lambda self: self._records('held_out.jsonl', Problem, 'problems'))
+    before = cached_property(lambda self: self._records('before.jsonl', Outcome, 'before'))
+    after = cached_property(lambda self: self._records('after.jsonl', Outcome, 'after'))
+    hard_negatives = cached_property(lambda self: self._records('hard_negatives.jsonl', HardNegative, 'mine'))
+    transfers = cached_property(lambda self: self._records('transfers.jsonl', Transfer, 'transfer'))
+    pairs = cached_property(lambda self: self._records('pairs.jsonl', Pair, 'pairs'))
+    mining = cached_property(lambda self: self._plain('mining.json', 'mine'))
+    lint = cached_property(lambda self: self._plain('lint.json', 'pairs'))
+
+# %% ../nbs/15_pipeline.ipynb #651a800b
+def _views(run, made):
+    "Rows for the pictures of the report, as far as the run has them"
+    last = made.after or made.before
+    first = [o for o in last if o.method==last[0].method] if last else []
+    transfers = funnel(made.transfers, asked=None).reset_index().astype(object).to_dict('records') if made.transfers else []
+    groups = {'training pairs':made.pairs, 'hard negatives':made.hard_negatives, 'held out':made.held_out}
+    near = map_rows(run.cfg.evaluation.map, seed=run.cfg.seed, **groups) if run.cfg.evaluation.map and made.pairs else None
+    return dict(mining=mined_rows(made.mining), transfers=transfers, lengths=length_rows(made.pairs), map=near, positions=position_rows(first))
+
 # %% ../nbs/15_pipeline.ipynb #0c600033
 _PACKAGED = 'HuggingFaceTB/SmolLM2-135M-Instruct', 'apache-2.0'
 
@@ -532,23 +558,20 @@ def _write_card(run, sections):
     title = f'{base.split("/")[-1]}, aligned by the run {run.cfg.run.name}'
     write_card(run.path('training'), model_card(run.path('training'), title, base, licence, run.read('pairs.jsonl', Pair), rows))
 
-# %% ../nbs/15_pipeline.ipynb #96d4a53e
-@stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'training/log.jsonl', 'lint.json'),
+# %% ../nbs/15_pipeline.ipynb #a1229b2f
+@stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'mining.json', 'training/log.jsonl', 'lint.json'),
        makes=('report.json', 'report.html'), config=('run.name', 'seed', 'stages', 'data', 'student', 'teacher', 'mining', 'transfer', 'pairs', 'train', 'evaluation'))
 def report(run):
     "One page and one file with every number"
     from reasondistill.training import read_log
-    active = lambda s: s in run.cfg.stages
-    load = lambda name, cls, s: run.read(name, cls) if active(s) else []
-    plain = lambda name, s: json.loads(run.path(name).read_text(encoding='utf-8')) if active(s) else []
-    counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if active(k) and k!='report'}
-    sections = evaluation_sections(run.read('held_out.jsonl', Problem), load('before.jsonl', Outcome, 'before'), load('after.jsonl', Outcome, 'after'), run.cfg.evaluation.n_boot)
-    shown = cases(load('hard_negatives.jsonl', HardNegative, 'mine'), load('transfers.jsonl', Transfer, 'transfer'))
+    made = _Made(run)
+    counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if k in run.cfg.stages and k!='report'}
+    sections = evaluation_sections(made.held_out, made.before, made.after, run.cfg.evaluation.n_boot)
     data = report_data(run.cfg.run.name, _without_paths(run.plain), counts, sections, _funnel(counts), _mining_sentence(counts.get('mine'), run.cfg.mining.rule),
-                       read_log(run.path('training/log.jsonl')) if active('train') else [], plain('lint.json', 'pairs'), shown)
+                       read_log(run.path('training/log.jsonl')) if 'train' in run.cfg.stages else [], made.lint, cases(made.hard_negatives, made.transfers), views=_views(run, made))
     write_text(run.path('report.json'), json.dumps(data, ensure_ascii=False, indent=1))
     write_text(run.path('report.html'), render_report(data))
-    if active('train'): _write_card(run, sections)
+    if 'train' in run.cfg.stages: _write_card(run, sections)
     return {s['label']:s['verdict'].split(':')[0] for s in sections if s['verdict']}
 
 # %% ../nbs/15_pipeline.ipynb #255aeb97
