@@ -8,7 +8,7 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
            'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #6785b430
+# %% ../nbs/15_pipeline.ipynb #e3af35b4
 import contextlib, functools, hashlib, json, os, re, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ from .preference import Split, distinct_pairs, mined_pairs, mix, split_pairs, tr
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
 from .report import cases, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, render_report, report_data
+from .soundness import check_selection, refuse_seeds, soundness
 from .tasks import domains, generate
 from .teachers import LMTeacher, WorkedTeacher
 
@@ -368,7 +369,7 @@ def transfer(run):
     left = funnel(done.transfers, asked=len(plan)).left
     return {k:int(v) for k,v in left.items()} | _paid(writer, gate, int(left['kept']))
 
-# %% ../nbs/15_pipeline.ipynb #26b79744
+# %% ../nbs/15_pipeline.ipynb #e64decd4
 def _sources(run, dropped):
     "The pairs of a run by strategy, without near-copies"
     hard, blueprints = run.read('hard_negatives.jsonl', HardNegative), run.read('blueprints.jsonl', Blueprint) if 'blueprint' in run.cfg.stages else []
@@ -376,13 +377,15 @@ def _sources(run, dropped):
     if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(run.read('transfers.jsonl', Transfer), dropped, blueprints)
     return {k:distinct_pairs(v, dropped=dropped) for k,v in made.items()}
 
-@stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'transfers.jsonl'), makes=('pairs.jsonl', 'validation.jsonl', 'lint.json'), config=('pairs', 'seed'))
+@stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'transfers.jsonl', 'held_out.jsonl'), makes=('pairs.jsonl', 'validation.jsonl', 'lint.json'), config=('pairs', 'seed'))
 def pairs(run):
     "What the student is trained on, and what the training is watched by"
     cfg, dropped = run.cfg.pairs, Counter()
     chosen = mix(_sources(run, dropped), n=cfg.n, ratio={k:v for k,v in cfg.ratio.items() if v}, seed=run.cfg.seed)
     if not chosen: raise UserError("No preference pairs: mining found no hard negatives that can be used. Take more problems (data.pool) or another rule (mining.rule).")
     if cfg.rebalance: chosen = rebalance(chosen).kept
+    check_selection(chosen, allow=tuple(cfg.allow))
+    refuse_seeds(chosen, run.read('held_out.jsonl', Problem), run.read('hard_negatives.jsonl', HardNegative))
     split = split_pairs(chosen, cfg.validation, run.cfg.seed)
     run.write('pairs.jsonl', split.train); run.write('validation.jsonl', split.validation)
     table = lint(chosen).reset_index().astype(object)
@@ -536,6 +539,13 @@ def _views(run, made):
     near = map_rows(run.cfg.evaluation.map, seed=run.cfg.seed, **groups) if run.cfg.evaluation.map and made.pairs else None
     return dict(mining=mined_rows(made.mining), transfers=transfers, lengths=length_rows(made.pairs), map=near, positions=position_rows(first))
 
+# %% ../nbs/15_pipeline.ipynb #57bdbeb4
+def _checks(run, made):
+    "What can be said against the evaluation of `run`"
+    runs = {k:[o for o in os if o.method==made.before[0].method] for k,os in dict(before=made.before, after=made.after).items() if os}
+    found = soundness(made.held_out, made.pairs, [*made.hard_negatives, *made.transfers], runs, allow=tuple(run.cfg.pairs.allow))
+    return [dict(name=f.check, verdict=f.verdict, detail=f.detail) for f in found.itertuples()]
+
 # %% ../nbs/15_pipeline.ipynb #0c600033
 _PACKAGED = 'HuggingFaceTB/SmolLM2-135M-Instruct', 'apache-2.0'
 
@@ -558,7 +568,7 @@ def _write_card(run, sections):
     title = f'{base.split("/")[-1]}, aligned by the run {run.cfg.run.name}'
     write_card(run.path('training'), model_card(run.path('training'), title, base, licence, run.read('pairs.jsonl', Pair), rows))
 
-# %% ../nbs/15_pipeline.ipynb #a1229b2f
+# %% ../nbs/15_pipeline.ipynb #a0ee1104
 @stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'mining.json', 'training/log.jsonl', 'lint.json'),
        makes=('report.json', 'report.html'), config=('run.name', 'seed', 'stages', 'data', 'student', 'teacher', 'mining', 'transfer', 'pairs', 'train', 'evaluation'))
 def report(run):
@@ -568,7 +578,7 @@ def report(run):
     counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if k in run.cfg.stages and k!='report'}
     sections = evaluation_sections(made.held_out, made.before, made.after, run.cfg.evaluation.n_boot)
     data = report_data(run.cfg.run.name, _without_paths(run.plain), counts, sections, _funnel(counts), _mining_sentence(counts.get('mine'), run.cfg.mining.rule),
-                       read_log(run.path('training/log.jsonl')) if 'train' in run.cfg.stages else [], made.lint, cases(made.hard_negatives, made.transfers), views=_views(run, made))
+                       read_log(run.path('training/log.jsonl')) if 'train' in run.cfg.stages else [], made.lint, cases(made.hard_negatives, made.transfers), _checks(run, made), _views(run, made))
     write_text(run.path('report.json'), json.dumps(data, ensure_ascii=False, indent=1))
     write_text(run.path('report.html'), render_report(data))
     if 'train' in run.cfg.stages: _write_card(run, sections)

@@ -127,7 +127,9 @@ def position_rows(
     rows = [dict(gold=o.gold, answer=o.answer) for o in outcomes if o.gold.isdigit() and o.kind in (None, 'choice')]
     return rows if any(r['answer'] for r in rows) else [] # nothing was chosen that could be read
 
-# %% ../nbs/14a_report.ipynb #7606e1e7
+# %% ../nbs/14a_report.ipynb #ffef456b
+def _seed(record): return record.provenance.get('seed', record.id) if isinstance(record, Pair) else record.id
+
 def map_rows(
     model:str='tfidf', # what makes the vectors, as `maps.embed` takes it
     of:str='held out', # whose neighbours are counted
@@ -135,10 +137,11 @@ def map_rows(
     **groups:Sequence, # label -> problems, hard negatives or pairs
 )->dict|None: # points, overlap, its value by chance and p, and what made the vectors; None: too few texts
     "The texts of `groups` on a plane, and how far those of `of` lie among the others"
-    texts = text_table(**{k:v for k,v in groups.items() if v})
+    groups = {k:v for k,v in groups.items() if v}
+    texts, seeds = text_table(**groups), [f'{k} {_seed(r)}' for k,v in groups.items() for r in v]
     if len(texts)<10 or of not in set(texts.label) or texts.label.nunique()<2: return None
     found = embed(texts.text, model)
-    overlap = overlap_test(neighbours(found.vectors, min(5, len(texts)-1)), texts.label.tolist(), of=of, seed=seed)
+    overlap = overlap_test(neighbours(found.vectors, min(5, len(texts)-1)), texts.label.tolist(), of=of, clusters=seeds, seed=seed)
     points = [dict(x=round(float(x), 2), y=round(float(y), 2), label=l) for (x,y),l in zip(plane(found.vectors, seed), texts.label)]
     return dict(points=points, overlap=overlap._asdict(), of=of, made_by=found.model)
 
