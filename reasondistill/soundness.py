@@ -40,7 +40,7 @@ def sources(
         if not set(roles)-{None} or set(roles)-{None}-set(known): missing.append(p.id)
     return found, missing
 
-# %% ../nbs/12b_soundness.ipynb #daace098
+# %% ../nbs/12b_soundness.ipynb #032f3d11
 class Contamination(NamedTuple):
     "What training pairs and test problems share"
     table:Any # DataFrame with a row for each test problem and pair, both texts beside each other
@@ -58,14 +58,18 @@ class Contamination(NamedTuple):
     @property
     def counts(self)->dict[str, int]:
         "How many test problems and pairs are concerned, and how"
-        return dict(tests=len(self.ids), pairs=self.table.pair.nunique(), **{f'{k} copies':self.table[self.table['copy']==k].test.nunique() for k in ('exact', 'near')})
+        copies = {f'{k} copies': self.table[self.table['copy']==k].test.nunique() for k in ('exact', 'near')}
+        return dict(tests=len(self.ids), pairs=self.table.pair.nunique(), **copies)
 
-# %% ../nbs/12b_soundness.ipynb #906b9e7a
+# %% ../nbs/12b_soundness.ipynb #3bb7e327
 _COLUMNS = ('test', 'pair', 'of', 'what', 'copy', 'similarity', 'test_text', 'train_text')
+
+def _read(problem): return '\n'.join(filter(None, whole(problem)))
 
 def _side_by_side(test, pair, of, what, similarity, text):
     "A row of the table"
-    return dict(zip(_COLUMNS, (test.id, pair, of, what, 'exact' if similarity>1-1e-9 else 'near', similarity, '\n'.join(filter(None, whole(test))), text)))
+    copy = 'exact' if similarity>1-1e-9 else 'near'
+    return dict(zip(_COLUMNS, (test.id, pair, of, what, copy, similarity, _read(test), text)))
 
 def contamination(
     pairs:Sequence[Pair],
@@ -78,7 +82,7 @@ def contamination(
     import pandas as pd
     behind, missing = sources(pairs, records)
     problems = list({s.problem.id: s.problem for s in behind}.values())
-    rows = [_side_by_side(tests[m.j], s.pair, s.role, m.what, m.similarity, '\n'.join(filter(None, whole(s.problem))))
+    rows = [_side_by_side(tests[m.j], s.pair, s.role, m.what, m.similarity, _read(s.problem))
             for m in alike(problems, list(tests), threshold) for s in behind if s.problem.id==m.ids[0]]
     known = {(r['test'], r['pair']) for r in rows if r['what']!='passage'}
     texts = ['\n'.join([*(m['content'] for m in p.prompt), p.chosen, p.rejected]) for p in pairs]
@@ -87,7 +91,7 @@ def contamination(
     table = pd.DataFrame(rows, columns=_COLUMNS).sort_values(['similarity', 'test'], ascending=[False, True], ignore_index=True)
     return Contamination(table, threshold, reads, len(pairs), len(tests), missing)
 
-# %% ../nbs/12b_soundness.ipynb #16c87fe3
+# %% ../nbs/12b_soundness.ipynb #ed3d3086
 def with_and_without(
     runs:Mapping[str, Iterable[Outcome]], # by name; each of one model by one method
     ids:Iterable[str], # test problems in doubt
@@ -100,7 +104,7 @@ def with_and_without(
     for name,outcomes in runs.items():
         outcomes = one_run(outcomes, name)
         parts = dict(all=outcomes, without=[o for o in outcomes if o.problem_id not in ids], only=[o for o in outcomes if o.problem_id in ids])
-        rows |= {(name, k): accuracy_table(v, None, level).loc['all', ['n', 'right', 'accuracy', 'low', 'high']] if v else pd.Series(dict(n=0, right=0)) for k,v in parts.items()}
+        rows |= {(name, k): accuracy_table(v, None, level).iloc[0, :5] if v else pd.Series(dict(n=0, right=0)) for k,v in parts.items()}
     return pd.DataFrame(rows).T.rename_axis(['run', 'problems']).astype(dict(n=int, right=int))
 
 # %% ../nbs/12b_soundness.ipynb #6e69d484
@@ -170,14 +174,14 @@ def check_selection(
                         f"or pass allow=({', '.join(map(repr, bad))},) to go on and have it marked in the report")
     return used
 
-# %% ../nbs/12b_soundness.ipynb #26c18888
+# %% ../nbs/12b_soundness.ipynb #71fbb4e8
 def pseudo_labels(
     outcomes:Iterable[Outcome], # of one model by one method
 ): # DataFrame: problem, gold, margin, correct; the least sure label first
     "The `outcomes` whose gold is a vote of models"
     import pandas as pd
     voted = sorted((o for o in one_run(outcomes) if o.margin is not None), key=lambda o: (o.margin, o.problem_id))
-    return pd.DataFrame([dict(problem=o.problem_id, gold=o.gold, margin=o.margin, correct=o.correct) for o in voted], columns=['problem', 'gold', 'margin', 'correct'])
+    return pd.DataFrame([(o.problem_id, o.gold, o.margin, o.correct) for o in voted], columns=['problem', 'gold', 'margin', 'correct'])
 
 def doubtful(
     outcomes:Iterable[Outcome], # of one model by one method
@@ -185,7 +189,8 @@ def doubtful(
     below:float|None=None, # all labels with a margin below this
 )->set[str]: # problem ids
     "The voted labels to doubt: the `least` sure ones, or those with a margin `below`"
-    if (least is None)==(below is None): raise UserError(f"least={least}, below={below}: say one of the two, how many labels to doubt or up to which margin")
+    if (least is None)==(below is None):
+        raise UserError(f"least={least}, below={below}: say one of the two, how many labels to doubt or up to which margin")
     table = pseudo_labels(outcomes)
     return set(table.problem[:least] if below is None else table.problem[table.margin<below])
 
@@ -227,7 +232,7 @@ def gain_band(
     "The lowest and the highest gain if the labels of the `doubted` problems cannot be trusted"
     return _band([(a.problem_id, int(a.correct)-int(b.correct), _changes(b, a, wrong)) for b,a in zip(*paired(before, after))], set(doubted))
 
-# %% ../nbs/12b_soundness.ipynb #14708108
+# %% ../nbs/12b_soundness.ipynb #a0922213
 class LabelAccuracy(NamedTuple):
     "How often labels are right, by margin, as `votes.calibration` measures it"
     share:tuple[float, ...] # right labels in each bin, 0..1
@@ -239,7 +244,8 @@ class LabelAccuracy(NamedTuple):
         if len(self.share)!=len(self.edges)-1 or not all(0<=s<=1 for s in self.share):
             raise UserError(f"label accuracy {self.share}: give a share in 0..1 for each of the {len(self.edges)-1} bins between {self.edges}")
         if margin is None: return 1.
-        if not self.edges[0]<=margin<=self.edges[-1]: raise UserError(f"margin {margin}: outside of the bins {self.edges}: measure the label accuracy there, too")
+        if not self.edges[0]<=margin<=self.edges[-1]:
+            raise UserError(f"margin {margin}: outside of the bins {self.edges}: measure the label accuracy there, too")
         return self.share[min(bisect_right(self.edges, margin), len(self.share))-1]
 
 def _expected(values):
@@ -262,7 +268,7 @@ def expected_gain(
     "The lowest and the highest expected gain, if labels are right as often as `labels` says"
     return _expected([(labels.of(a.margin), int(a.correct)-int(b.correct), _changes(b, a, True)) for b,a in zip(*paired(before, after))])
 
-# %% ../nbs/12b_soundness.ipynb #8f492243
+# %% ../nbs/12b_soundness.ipynb #dcd83147
 def sensitivity(
     before:Iterable[Outcome], # of one model by one method
     after:Iterable[Outcome], # on the same problems by the same method
@@ -274,11 +280,16 @@ def sensitivity(
     "Accuracy before and after and the gain, lowest and highest, if some voted labels cannot be trusted"
     import pandas as pd
     before, after = paired(before, after)
-    doubts = {'none':set()} | {f'the {k} least sure': doubtful(after, least=k) for k in least} | {f'margin below {m:g}': doubtful(after, below=m) for m in below}
-    bands = {k: (len(d), accuracy_band(before, d, wrong), accuracy_band(after, d, wrong), gain_band(before, after, d, wrong)) for k,d in doubts.items()}
-    if labels: bands['expected'] = len(pseudo_labels(after)), expected_accuracy(before, labels), expected_accuracy(after, labels), expected_gain(before, after, labels)
-    columns = [f'{what}_{end}' for what in ('before', 'after', 'gain') for end in ('low', 'high')]
-    return pd.DataFrame({k: dict(labels=n, **dict(zip(columns, (100*x for band in rest for x in band)))) for k,(n,*rest) in bands.items()}).T.astype(dict(labels=int)).rename_axis('doubted')
+    doubts = {'none':set()} | {f'the {k} least sure': doubtful(after, least=k) for k in least}
+    doubts |= {f'margin below {m:g}': doubtful(after, below=m) for m in below}
+    bands = {k: (len(d), *accuracy_band(before, d, wrong), *accuracy_band(after, d, wrong), *gain_band(before, after, d, wrong))
+             for k,d in doubts.items()}
+    if labels:
+        told = *expected_accuracy(before, labels), *expected_accuracy(after, labels), *expected_gain(before, after, labels)
+        bands['expected'] = len(pseudo_labels(after)), *told
+    columns = ['labels', *(f'{what}_{end}' for what in ('before', 'after', 'gain') for end in ('low', 'high'))]
+    table = pd.DataFrame(list(bands.values()), index=list(bands), columns=columns).rename_axis('doubted')
+    return table.assign(**{c: 100*table[c] for c in columns[1:]})
 
 # %% ../nbs/12b_soundness.ipynb #ba989b14
 class Undoing(NamedTuple):
@@ -302,16 +313,17 @@ def flips_to_undo(
         left, taken = left+cost, [*taken, i]
     return Undoing(gain, len(taken) if left<=0 else None, tuple(taken) if left<=0 else ())
 
-# %% ../nbs/12b_soundness.ipynb #91918bb8
+# %% ../nbs/12b_soundness.ipynb #3eb32fe7
 def family_of(
     model:str, # name, perhaps with a path, a vendor and a version
     families:Mapping[str, str]|None=None, # model -> family, where the name does not tell it
-)->str: # lower case; '' without letters
-    "The family that `model` is of: the letters its name begins with, after any path"
+)->str: # lower case
+    "The family that `model` is of: the letters its name begins with, after any path; the whole name where it begins with none"
     if model in (families or {}): return families[model]
-    return (re.findall(r'^[^\W\d_]+', model.rstrip('/').rsplit('/', 1)[-1].casefold()) or [''])[0]
+    name = model.rstrip('/').rsplit('/', 1)[-1].casefold()
+    return (re.findall(r'^[^\W\d_]+', name) or [name])[0]
 
-# %% ../nbs/12b_soundness.ipynb #5b1546d2
+# %% ../nbs/12b_soundness.ipynb #64347aa6
 _TAUGHT = ('teacher', 'blueprint_teacher', 'judge', 'degraded_by') # names in the provenance of a pair: whose hand is in it
 
 def voters_and_teachers(
@@ -325,10 +337,10 @@ def voters_and_teachers(
     voted = [family(t.meta.get('voters', ())) for t in tests if t.meta.get('label')=='vote']
     labels = Counter(f for fs in voted for f in fs)
     taught = Counter(f for p in pairs for f in family(p.provenance.get(k) for k in _TAUGHT))
-    rows = [dict(family=f, labels=labels[f], share=labels[f]/len(voted) if voted else 0., pairs=taught[f], both=bool(labels[f] and taught[f])) for f in sorted({*labels, *taught})]
+    rows = [(f, labels[f], labels[f]/max(len(voted), 1), taught[f], bool(labels[f] and taught[f])) for f in sorted({*labels, *taught})]
     return pd.DataFrame(rows, columns=['family', 'labels', 'share', 'pairs', 'both']).set_index('family')
 
-# %% ../nbs/12b_soundness.ipynb #15dd91c2
+# %% ../nbs/12b_soundness.ipynb #95777c73
 class Finding(NamedTuple):
     "What one check found"
     check:str
@@ -337,29 +349,34 @@ class Finding(NamedTuple):
 
 def _belongs(tests, runs):
     "Are the outcomes those of the test?"
-    gold, name = {t.id:t.answer for t in tests}, 'outcomes are of the test'
+    gold, name, gaps = {t.id:t.answer for t in tests}, 'outcomes are of the test', []
     for run,outcomes in runs.items():
-        if odd := {o.problem_id for o in outcomes} ^ set(gold): return Finding(name, 'refused', f"{run}: {len(odd)} problems only in one of outcomes and test: {listed(odd)}")
-        if odd := [o.problem_id for o in outcomes if o.gold!=gold[o.problem_id]]: return Finding(name, 'refused', f"{run}: another gold than in the test: {listed(odd)}")
-    return Finding(name, 'ok', f"{len(gold)} problems, the same gold in {len(runs)} runs")
+        had = {o.problem_id for o in outcomes}
+        if odd := had-set(gold): return Finding(name, 'refused', f"{run}: {len(odd)} problems are not in the test: {listed(odd)}")
+        if odd := [o.problem_id for o in outcomes if o.gold!=gold[o.problem_id]]:
+            return Finding(name, 'refused', f"{run}: another gold than in the test: {listed(odd)}")
+        if lost := set(gold)-had: gaps.append(f"{run}: {len(lost)} of {len(gold)} problems have no outcome: {listed(lost)}")
+    return Finding(name, 'warn', '; '.join(gaps)) if gaps else Finding(name, 'ok', f"{len(gold)} problems, the same gold in all of {', '.join(runs)}")
 
 def _seeds(tests, pairs, records):
     "Is a test problem trained on, or kin to one that is?"
     table, name = kin(pairs, tests, records), 'test problems are not trained on'
     hit, akin = table[table.role!='sibling'], table[table.role=='sibling']
-    if len(hit): return Finding(name, 'refused', f"{hit.test.nunique()} of {len(tests)} are a seed or a problem of {hit.pair.nunique()} pairs: {listed(hit.test.unique())}")
-    if len(akin): return Finding(name, 'warn', f"{akin.test.nunique()} of {len(tests)} were made from a seed that pairs were made from: {listed(akin.test.unique())}")
+    who = lambda t: f"{t.test.nunique()} of {len(tests)} ({listed(t.test.unique())})"
+    if len(hit): return Finding(name, 'refused', f"{who(hit)} are a seed or a problem of {hit.pair.nunique()} pairs")
+    if len(akin): return Finding(name, 'warn', f"{who(akin)} were made from a seed that {akin.pair.nunique()} pairs were made from, too")
     return Finding(name, 'ok', f"none of {len(tests)} is a seed or a problem of {len(pairs)} pairs")
 
-# %% ../nbs/12b_soundness.ipynb #344693eb
+# %% ../nbs/12b_soundness.ipynb #8d05498b
 def _copies(found, runs):
     "Do pairs give away test problems, and what does the score say without these?"
     where = f"similarity from {found.threshold:g}, text from {found.reads:g}, {found.pairs} pairs, {found.tests} test problems"
-    name, gap = 'pairs hold no copies of test problems', f"; {len(found.missing)} pairs compared by their text only, their problem or seed is not among the records" if found.missing else ''
-    if not found.ids: return Finding(name, 'warn' if gap else 'ok', f"none found ({where}){gap}")
+    name, c = 'pairs hold no copies of test problems', found.counts
+    if found.missing: where += f"; {len(found.missing)} pairs by their text only, as their problem or seed is not among the records"
+    if not found.ids: return Finding(name, 'warn' if found.missing else 'ok', f"none found ({where})")
     scores = with_and_without(runs, found.ids).accuracy if runs else {}
-    told = '; '.join(f"{r} {scores[r, 'all']:.1%} with, {scores[r, 'without']:.1%} without" for r in runs)
-    return Finding(name, 'warn', f"{found.counts['tests']} test problems like {found.counts['pairs']} pairs, {found.counts['exact copies']} exact ({where}){gap}"+(f": {told}" if told else ''))
+    told = ''.join(f"; {r} {scores[r, 'all']:.1%} with, {scores[r, 'without']:.1%} without" for r in runs)
+    return Finding(name, 'warn', f"{c['tests']} test problems like {c['pairs']} pairs, {c['exact copies']} exact ({where}){told}")
 
 def _chosen(pairs, manifest, allow):
     "Were pairs chosen with the help of test data?"
@@ -369,7 +386,7 @@ def _chosen(pairs, manifest, allow):
     if used: return Finding(name, 'warn', 'chosen with test data, as asked for: '+', '.join(f'{k} ({n} pairs)' for k,n in used.items()))
     return Finding(name, 'ok', f"nothing in the provenance of {len(pairs)} pairs{' or the manifest' if manifest else ''} names test data")
 
-# %% ../nbs/12b_soundness.ipynb #329fb64e
+# %% ../nbs/12b_soundness.ipynb #76e9098d
 def _votes(runs, labels, doubt):
     "Are labels votes, and would the gain survive if some were wrong?"
     outcomes, name = next(iter(runs.values())), 'labels are gold'
@@ -381,18 +398,20 @@ def _votes(runs, labels, doubt):
     undo, band = flips_to_undo(*both), gain_band(*both, doubtful(both[1], below=doubt))
     told += f"; if these may be wrong, the gain is {100*band.low:+.1f} to {100*band.high:+.1f} points"
     if labels: told += "; expected {:+.1f} to {:+.1f}".format(*(100*x for x in expected_gain(*both, labels)))
-    if undo.gain>0: told += f"; wrong labels that would undo it: {undo.labels}" if undo.labels is not None else "; not even if all votes are wrong is it undone"
+    if undo.gain>0: told += "; not undone even if all votes are wrong" if undo.labels is None else f"; wrong labels that would undo it: {undo.labels}"
     return Finding(name, 'warn', told)
 
 def _judge_in_own_cause(tests, pairs, families):
     "Do the labels come from the family of the teacher?"
     table, name = voters_and_teachers(tests, pairs, families), 'labels are not from the family of the teacher'
-    if (both := table[table.both]).size: return Finding(name, 'warn', '; '.join(f"{f} voted on {r.labels} labels ({r.share:.0%}) and had a hand in {r.pairs} pairs" for f,r in both.iterrows()))
+    told = '; '.join(f"{f} voted on {r.labels} labels ({r.share:.0%}) and had a hand in {r.pairs} pairs" for f,r in table[table.both].iterrows())
+    if told: return Finding(name, 'warn', told)
     unsigned = sum(t.meta.get('label')=='vote' and not t.meta.get('voters') for t in tests)
     if unsigned: return Finding(name, 'warn', f"{unsigned} labels are votes whose voters are not recorded")
-    return Finding(name, 'ok', f"voted: {listed(table.index[table.labels>0]) or 'nobody'}; taught: {listed(table.index[table.pairs>0]) or 'nobody named'}")
+    who = lambda column: listed(table.index[table[column]>0]) or 'nobody named'
+    return Finding(name, 'ok', f"voted: {who('labels')}; taught: {who('pairs')}")
 
-# %% ../nbs/12b_soundness.ipynb #466f3eec
+# %% ../nbs/12b_soundness.ipynb #ddb4ebcc
 def soundness(
     tests:Sequence[Problem], # with gold or voted labels
     pairs:Sequence[Pair], # that the student was trained on
@@ -401,6 +420,7 @@ def soundness(
     manifest:Mapping[str, Any]|None=None, # of the run that made the pairs
     allow:Sequence[str]=(), # uses of test data that are accepted, by name
     threshold:float=.7, # least similarity of a copy, in (0, 1]
+    reads:float=.8, # least share of a test problem that can be read in a pair, in (0, 1]
     families:Mapping[str, str]|None=None, # model -> family, where the name does not tell it
     labels:LabelAccuracy|None=None, # how often voted labels are right
     doubt:float=.4, # margin below which a voted label is doubted
@@ -409,7 +429,7 @@ def soundness(
     import pandas as pd
     runs, records = {k: one_run(v, k) for k,v in (runs or {}).items()}, list(records)
     found = [_belongs(tests, runs)] if runs else []
-    found += [_seeds(tests, pairs, records), _copies(contamination(pairs, tests, records, threshold), runs), _chosen(pairs, manifest, allow)]
+    found += [_seeds(tests, pairs, records), _copies(contamination(pairs, tests, records, threshold, reads), runs), _chosen(pairs, manifest, allow)]
     found += [_votes(runs, labels, doubt)] if runs else []
     return pd.DataFrame([*found, _judge_in_own_cause(tests, pairs, families)])
 

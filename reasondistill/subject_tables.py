@@ -32,7 +32,7 @@ def subject_table(
     columns = {('n', ''): tables[first].n} | {(m, k): t[m] for m in _SCORES for k,t in tables.items()}
     return pd.DataFrame(columns).rename_axis(by)
 
-# %% ../nbs/12c_subject_tables.ipynb #769b6ab7
+# %% ../nbs/12c_subject_tables.ipynb #66f7dd0d
 def check_table(
     table, # of `subject_table`, perhaps read in again
     runs:Mapping[str, Iterable[Outcome]], # that it is said to be of
@@ -42,13 +42,15 @@ def check_table(
     "Raise a `UserError` that names the first cell of `table` which the outcomes of `runs` do not give"
     import pandas as pd
     fresh = subject_table(runs, by)
-    if odd := sorted(set(map(str, table.index)) ^ set(map(str, fresh.index))): raise UserError(f"row {odd[0]!r} is only in one of table and outcomes: make the table again")
+    if odd := sorted(set(map(str, table.index)) ^ set(map(str, fresh.index))):
+        raise UserError(f"row {odd[0]!r} is only in one of table and outcomes: make the table again")
     for row in fresh.index:
         for column in [c for c in fresh.columns if c[0] in ('n', 'right', 'accuracy', 'macro_f1')]:
             if column not in table.columns: raise UserError(f"column {column} is missing: make the table again")
             says, counted = table.loc[row, column], fresh.loc[row, column]
             if pd.isna(says)!=pd.isna(counted) or not pd.isna(says) and abs(says-counted)>.5*10**-digits:
-                raise UserError(f"row {row!r}, column {' '.join(column).strip()!r}: the table says {says}, the outcomes give {counted}: make the table again")
+                where = f"row {row!r}, column {' '.join(column).strip()!r}"
+                raise UserError(f"{where}: the table says {says}, the outcomes give {counted}: make the table again")
 
 # %% ../nbs/12c_subject_tables.ipynb #1ed29f8c
 _HEADS = dict(right='right', accuracy='accuracy, %', macro_f1='macro-F1, %')
@@ -101,8 +103,10 @@ def as_markdown(
     lines = [heads, ['---']+['---:']*len(cells.columns), *([i, *row] for i,row in zip(cells.index, cells.values))]
     return '\n'.join(f"| {' | '.join(line)} |" for line in lines)
 
-# %% ../nbs/12c_subject_tables.ipynb #ed1f630d
-_LATEX = str.maketrans({c: f'\\{c}' for c in '&%$#_{}'} | {'~':r'\textasciitilde{}', '^':r'\textasciicircum{}', '\\':r'\textbackslash{}', '<':r'\textless{}', '>':r'\textgreater{}', '–':'--', '\n':' '})
+# %% ../nbs/12c_subject_tables.ipynb #a01572a2
+_LATEX = {c: f'\\{c}' for c in '&%$#_{}'} | {'~':r'\textasciitilde{}', '^':r'\textasciicircum{}', '\\':r'\textbackslash{}', '<':r'\textless{}',
+                                            '>':r'\textgreater{}', '–':'--', '\n':' '}
+def _latex_safe(text): return text.translate(str.maketrans(_LATEX))
 
 def as_latex(
     table, # of `subject_table`
@@ -112,14 +116,14 @@ def as_latex(
     label:str='', # for `\ref`
 )->str:
     "`table` in LaTeX with booktabs rules, the best of each row in bold; a `UserError` if it does not add up"
-    cells = _printed(table, measures, intervals, r'\textbf{{{}}}'.format, lambda t: t.translate(_LATEX))
+    cells = _printed(table, measures, intervals, r'\textbf{{{}}}'.format, _latex_safe)
     text = cells.to_latex(escape=False, multicolumn=True, multicolumn_format='c', column_format='l'+'r'*len(cells.columns),
-                          caption=caption.translate(_LATEX) or None, label=label or None)
+                          caption=_latex_safe(caption) or None, label=label or None)
     lines = text.splitlines()
     total = next(i for i,l in enumerate(lines) if l.startswith(f'{cells.index[-2]} &'))
     return '\n'.join([*lines[:total], r'\midrule', *lines[total:]]) # a rule above the totals
 
-# %% ../nbs/12c_subject_tables.ipynb #7139e260
+# %% ../nbs/12c_subject_tables.ipynb #c1e95c2d
 def inconsistencies(
     table, # DataFrame with a column 'n', the rows of a table, and one of them the total; empty cells are not checked
     counts:Sequence[str], # columns with right answers
@@ -135,7 +139,7 @@ def inconsistencies(
     again = pd.concat([rows, rows.sum().rename(total).to_frame().T]) # the total as the rows have it
     def hold(row, column, recounted, slack=1e-9):
         stated = table.loc[row, column]
-        if not pd.isna(stated) and abs(stated-recounted)>slack: found.append(dict(row=row, column=column, stated=stated, recounted=recounted, off=stated-recounted))
+        if not pd.isna(stated) and abs(stated-recounted)>slack: found.append((row, column, stated, recounted, stated-recounted))
     for c in ('n', *counts): hold(total, c, again.loc[total, c])
     for r in rows.index:
         for c in counts: hold(r, c, min(max(table.loc[r, c], 0), table.loc[r, 'n'])) # no more right than there are
@@ -145,7 +149,7 @@ def inconsistencies(
     for c in means: hold(total, c, rows[c].mean(), 2*half) # both the rows and their mean are rounded
     return pd.DataFrame(found, columns=['row', 'column', 'stated', 'recounted', 'off'])
 
-# %% ../nbs/12c_subject_tables.ipynb #82b4de2f
+# %% ../nbs/12c_subject_tables.ipynb #83a0fa12
 def win_limits(
     n:Sequence[int], # problems of each subject
     before:Sequence[int], # right of them before
@@ -153,10 +157,11 @@ def win_limits(
 )->tuple[int, int]: # fewest and most wins; losses are wins less the gain
     "How many problems can have been wrong before and right after, if only counts by subject are known"
     rows = list(zip(n, before, after, strict=True))
-    if bad := [r for r in rows if not (0<=r[1]<=r[0] and 0<=r[2]<=r[0])]: raise UserError(f"{bad[0][1]} and {bad[0][2]} right of {bad[0][0]}: need 0 ≤ right ≤ n")
+    for m,b,a in rows:
+        if not (0<=b<=m and 0<=a<=m): raise UserError(f"{b} and {a} right of {m}: need 0 ≤ right ≤ n")
     return sum(max(a-b, 0) for _,b,a in rows), sum(min(n-b, a) for n,b,a in rows)
 
-# %% ../nbs/12c_subject_tables.ipynb #3c55b9f6
+# %% ../nbs/12c_subject_tables.ipynb #10371e98
 def possible_splits(
     table, # DataFrame with the counts of each subject, without a total
     before:str, # column of right answers before
@@ -168,7 +173,8 @@ def possible_splits(
     n, b, a = (table[c].astype(int).tolist() for c in ('n', before, after))
     (fewest, most), total, gain = win_limits(n, b, a), sum(n), sum(a)-sum(b)
     cases = {'fewest changes':fewest, 'as if independent':round(sum((m-x)*y/m for m,x,y in zip(n, b, a))), 'most changes':most}
-    return pd.DataFrame({k: _split_row(total, w, w-gain, power) for k,w in cases.items()}).T.astype(dict(wins=int, losses=int, **({'needed':'Int64'} if power else {})))
+    out = pd.DataFrame([_split_row(total, w, w-gain, power) for w in cases.values()], index=list(cases))
+    return out.astype({'needed':'Int64'}) if power else out
 
 def _split_row(n, wins, losses, power):
     "Interval, test and power for `wins` and `losses` among `n` problems"
