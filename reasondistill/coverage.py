@@ -74,7 +74,7 @@ def true_gain(
     before, after = true_scores(design)
     return after[0]-before[0], after[1]-before[1]
 
-# %% ../nbs/11b_coverage.ipynb #87b5d87c
+# %% ../nbs/11b_coverage.ipynb #f64157bb
 def coverage(
     designs:Mapping[str, Design], # by name
     runs:int=2000, # simulated tests of each
@@ -85,8 +85,8 @@ def coverage(
     "How often the intervals of `paired_bootstrap` and `paired_f1` hold the true gain of `designs`"
     import numpy as np, pandas as pd
     rows = []
-    for name,design in designs.items():
-        rng, found = np.random.default_rng(seed), []
+    for j,(name,design) in enumerate(designs.items()):
+        rng, found = np.random.default_rng([seed, j]), [] # luck of one design is not the luck of the next
         for i in range(runs):
             d = draw(design, rng)
             right = [[x==g for x,g in zip(said, d.gold)] for said in (d.before, d.after)]
