@@ -12,6 +12,7 @@ import json, sqlite3, threading
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any, Iterable, Literal, Sequence
 
@@ -22,6 +23,8 @@ from .answers import extract_answer, right
 from .problem import Blueprint, Check, HardNegative, Pair, Problem, Record, Transfer, UserError, content_id, messages, read_records, write_records
 
 # %% ../nbs/14_review.ipynb #688f160c
+_version = cache(content_id) # a page asks for those of all items at every step
+
 class Item(Record):
     "What a reviewer sees at once; `seed` and `blueprint` are None where the run does not hold them"
     id:str
@@ -43,7 +46,7 @@ class Item(Record):
         return dict(question=self.problem.question if self.of=='transfer' else self.prompt, chosen=self.chosen, rejected=self.rejected)
 
     @property
-    def version(self)->str: return content_id(self.prompt, self.chosen, self.rejected)
+    def version(self)->str: return _version(self.prompt, self.chosen, self.rejected)
 
 # %% ../nbs/14_review.ipynb #36ac8fd6
 def _transferred(t, seeds, plans):
@@ -113,7 +116,7 @@ def _misled(item, name, text):
     if name=='chosen' and not fits: return f"The chosen path must end at the key, {key}; it ends at {answer or 'no answer that can be read'}."
     return f"The rejected path must not end at the key, {key}." if name=='rejected' and fits else ''
 
-# %% ../nbs/14_review.ipynb #a35688ac
+# %% ../nbs/14_review.ipynb #e7ac47b3
 def changes(
     item:Item,
     edits:dict[str, str], # of question, chosen, rejected
@@ -127,8 +130,9 @@ def objection(
 )->str: # '' if there is none
     "Why `review` cannot be taken as a decision on `item`"
     if review.decision in ('edit', 'reject') and not review.reason.strip(): return f"Say why: a reason is needed to {review.decision}."
-    if review.decision!='edit': return ''
     changed = changes(item, review.edits)
+    if review.decision=='accept' and changed: return "The texts were changed: save the edit, or undo the changes."
+    if review.decision!='edit': return ''
     return next(filter(None, (_misled(item, k, v) for k,v in changed.items())), '') if changed else "Nothing was changed: change a text, or accept."
 
 # %% ../nbs/14_review.ipynb #fc2c2fd4
