@@ -48,10 +48,10 @@ def verdict_of(
     if said is None: raise UserError(f"response to {response.problem_id}: what its second step said is not known, so no published rule can read it; use verdict='given'")
     return bool(is_right(said_answer(said, problem), problem))
 
-# %% ../nbs/20c_curation.ipynb #b7ec9fc4
+# %% ../nbs/20c_curation.ipynb #2e7168ea
 _N = r'\$?(?:\d[\d,]*\d|\d)(?:\.\d+)?|\$?\.\d+'
-_SIDE = rf'[-( \t]*(?:{_N})[ \t)]*(?:[-+*/×÷x][ \t(]*(?:{_N})[ \t)]*)*'
-_CHAIN = re.compile(rf'(?<![\w.,=^])(?:{_SIDE})(?:=[ \t]*(?:{_SIDE}))+')
+_SIDE = rf'[-( \t]{{0,4}}(?:{_N})[ \t)]{{0,4}}(?:[-+*/×÷x][ \t(]{{0,4}}(?:{_N})[ \t)]{{0,4}}){{0,12}}' # all repeats are bounded, so that no text is slow to read
+_CHAIN = re.compile(rf'(?<![\w.,=^])(?:{_SIDE})(?:=[ \t]{{0,4}}(?:{_SIDE})){{1,12}}')
 _OPS = {ast.Add:lambda a, b: a+b, ast.Sub:lambda a, b: a-b, ast.Mult:lambda a, b: a*b, ast.Div:lambda a, b: a/b}
 
 def _evaluated(t):
@@ -97,10 +97,10 @@ def false_equations(
             if abs(a-b)>Fraction(1, 10**6) and not _rounded(r, a) and not _rounded(l, b): out.append(f'{l.strip()} = {r.strip()}')
     return out
 
-# %% ../nbs/20c_curation.ipynb #9ae6fee2
+# %% ../nbs/20c_curation.ipynb #9c7ec4df
 _WORDS = 'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen'.split()
 _WORDS = {w:Fraction(i) for i,w in enumerate(_WORDS)} | {w:Fraction(10*i) for i,w in enumerate('twenty thirty forty fifty sixty seventy eighty ninety'.split(), 2)}
-_NUMBER, _WORD = re.compile(r'(?<![\d.])(\d+(?:\.\d+)?)(?:\s*/\s*(\d+))?'), re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.I)
+_NUMBER, _WORD = re.compile(r'(?<![\d.])(\d{1,30}(?:\.\d{1,30})?)(?!\d)(?:[ \t]{0,4}/[ \t]{0,4}(\d{1,30})(?!\d))?'), re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.I)
 _COMMA, _SENTENCE = re.compile(r'(?<=\d),(?=\d{3})'), re.compile(r'(?<=[.!?])\s+|\n')
 
 @lru_cache(1<<16)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILES', 'METHODS', 'Maker', 'log_order', 'logged_places', 'CotData', 'placed', 'cot_data', 'samples_of', 'format_of',
-           'lessons', 'answering', 'Experiment', 'run_cell', 'CotRun', 'run_cot', 'teacher_named']
+           'lessons', 'answering', 'Experiment', 'known', 'run_cell', 'CotRun', 'run_cot', 'teacher_named']
 
 # %% ../nbs/20f_finetune_cot.ipynb #0cb2ba36
 import json, re
@@ -197,7 +197,14 @@ def _untrained(e, data, method, store, progress):
         examples = [(by[r.problem_id], rationale_of(r)) for r in kept[:e.shots]]
     return _answers(model, tok, e.model, data.test, format_of(method, is_seq2seq(model)), e.settings, e.strict, store, examples, progress)
 
-# %% ../nbs/20f_finetune_cot.ipynb #df8318d0
+# %% ../nbs/20f_finetune_cot.ipynb #c3011c54
+def known(
+    metrics:Mapping[str, float],
+)->dict[str, float|None]:
+    "`metrics` with None for what is not known: JSON has no number for it"
+    return {k:None if v!=v else v for k,v in metrics.items()}
+
+# %% ../nbs/20f_finetune_cot.ipynb #d9399d6b
 def run_cell(
     data:CotData,
     method:str, # one of `METHODS`, or 'diverse D=<number>'
@@ -217,7 +224,7 @@ def run_cell(
     trained = method=='vanilla' or method=='cot' or samples_of(method)
     replies, told = _trained(e, data, method, folder/'training', store, progress) if trained else (_untrained(e, data, method, store, progress), {})
     write_records(folder/'replies.jsonl', replies)
-    write_text(folder/'cell.json', json.dumps(dict(plan=plan, metrics=cot_metrics(replies), **told), indent=1, ensure_ascii=False))
+    write_text(folder/'cell.json', json.dumps(dict(plan=plan, metrics=known(cot_metrics(replies)), **told), indent=1, ensure_ascii=False))
     return replies
 
 # %% ../nbs/20f_finetune_cot.ipynb #e76408a9
