@@ -187,7 +187,7 @@ def replies_of(
         raise UserError(f"problem {odd.problem_id}: outcome by {odd.method!r} has no reply to read: evaluate with method 'generate'")
     return [Response(problem_id=o.problem_id, model=o.model, text=o.text, answer=o.answer, correct=o.correct, finish=o.finish) for o in outcomes]
 
-# %% ../nbs/12f_error_types.ipynb #0bccd023
+# %% ../nbs/12f_error_types.ipynb #be36cd84
 def known_errors(
     problems:Iterable[Problem], # from `tasks`
 )->list[tuple[str, Response]]: # (true type, graded wrong reply)
@@ -197,7 +197,7 @@ def known_errors(
         w = worked(p)
         body, other = w.golden.rsplit('\n', 1)[0], [c for c in candidates(p) if not same_answer(c, p.answer, p.kind)]
         made = [(w.error_type, w.error_text), ('format', body[:len(body)//2])]
-        if p.kind=='choice': made += [('option misread', f'{body}\n{final_line(p, c)}') for c in other[:2]+[w.error_answer]]
+        if p.kind=='choice': made += [('option misread', f'{body}\n{final_line(p, c)}') for c in dict.fromkeys([*other[:2], w.error_answer])]
         made += [(UNNAMED, final_line(p, c)) for c in other if not same_answer(c, w.error_answer, p.kind)][:1]
         made += _slipped(p, w, other)
         out += [(t, grade(Response(problem_id=p.id, model='made up', text=text), p)) for t,text in made]

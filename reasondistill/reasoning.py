@@ -8,9 +8,10 @@ __all__ = ['STEP_MARKS', 'REPLY_MARKS', 'DAMAGE', 'reply_steps', 'Sum', 'miscalc
            'Fault', 'CheckedReply', 'check_reply', 'marks_table', 'StepReading', 'ReplyReading', 'literal',
            'read_check', 'check_replies', 'mark_table', 'mark_change', 'damaged', 'caught_table']
 
-# %% ../nbs/12e_reasoning.ipynb #fe344cb1
+# %% ../nbs/12e_reasoning.ipynb #079becc5
 import ast, re
 from collections import Counter
+from difflib import SequenceMatcher
 from fractions import Fraction
 from random import Random
 from typing import Callable, Iterable, Literal, NamedTuple, Sequence
@@ -30,7 +31,7 @@ from .tables import cluster_of
 from .tasks import structure, worked
 from .teachers import StrictReply, chat_prompt
 
-# %% ../nbs/12e_reasoning.ipynb #0c3971f1
+# %% ../nbs/12e_reasoning.ipynb #65e51ed1
 _BREAK = re.compile(r'(?<=[.?!。])(?<!\d\.)(?<!\b[A-Z]\.)\s+|\n+')
 _LABEL = re.compile(r'^(?:\W*(?:step|단계)\s*\d+\s*[:.)]|\W*\d{1,2}[.)](?=\s)|[-*•#\s]+)+\s*', re.I)
 _HEADING = re.compile(r'\W*(?:final\s+)?(?:answer|reasoning|solution|conclusion|정답|답|풀이|해설|근거|결론)\W*', re.I)
@@ -42,19 +43,23 @@ def _pieces(text, start, end):
         if text[start:stop].strip(): yield start, stop
         start = m.end() if m else end
 
+def _announcement(t, start, end, text, problem):
+    "Where the sentence that gives the final answer begins and ends; (-1, -1) if there is none"
+    span = extract_answer(text, problem).span
+    return next(((a, b) for a,b in _pieces(t, start, end) if span and a<=span[0]<b), (-1, -1))
+
 def reply_steps(
     text:str, # a whole reply
     problem:Problem,
 )->list[str]: # in order; [] if the reply is only an answer
     "The steps of the argument in `text`: what it says outside thoughts, headings and the final answer"
     t, start, end = spoken_part(text)
-    span = extract_answer(text, problem).span
-    announces = lambda a, b: span is not None and a<=span[0]<b and not _sums(t[a:b])
-    said = [_LABEL.sub('', t[a:b]).strip() for a,b in _pieces(t, start, end) if not announces(a, b)]
-    return [s for s in said if sum(map(str.isalnum, s))>2 and not _HEADING.fullmatch(s)]
+    last = _announcement(t, start, end, text, problem)
+    said = [_LABEL.sub('', t[a:b]).strip() for a,b in _pieces(t, start, end) if (a, b)!=last or _sums(t[a:b])]
+    return [s for s in said if sum(map(str.isalnum, s))>2-('=' in s) and not _HEADING.fullmatch(s)]
 
-# %% ../nbs/12e_reasoning.ipynb #e4ddf178
-_ATTACHED = re.compile(r'(?:[-+*/×÷·^²³√)−\d,]|\s:|\b[a-zα-ω])\s*$'), re.compile(r'\s*[-+*/×÷·^²³√(−⁰-⁹]|[.,]?\d|\s?[A-Za-zα-ω]\b|\s?%?\s*=|\s:\s')
+# %% ../nbs/12e_reasoning.ipynb #179014a5
+_ATTACHED = re.compile(r'(?:[-+*/×÷·^²³√)−\d,]|\s:|\b[a-zα-ω])\s*$|\d:$'), re.compile(r'\s*[-+*/×÷·^²³√(−⁰-⁹]|[.,]?\d|\s?[A-Za-zα-ω]\b|\s?%?\s*=|\s:\s')
 
 class Sum(NamedTuple):
     "A calculation that a step writes out"
@@ -189,18 +194,19 @@ def named_options(
         if 1<=k<=len(problem.choices): found[str(k)] = max(m.end(), found.get(str(k), 0))
     return found
 
-# %% ../nbs/12e_reasoning.ipynb #1b9e5b4f
+# %% ../nbs/12e_reasoning.ipynb #da9e9159
 def result_of(
     step:str, # the last of a reply
 )->str|None: # in digits; None: it does not end in a result
     "The number in which the calculation at the end of `step` results"
+    if re.search('[✓✗✔✘]', step): return None # a result that is checked, not found
     if m := _RESULT.search(_MARKED.sub('', step)): return m[1].replace(',', '')
     numbers = {n for n,_ in stated_numbers(step)}
     return written(*numbers) if _SO.search(step) and '=' not in step and len(numbers)==1 else None
 
 def _option_of(step, problem, last):
     "The option that `step` concludes"
-    numeric = {str(i) for i,c in enumerate(problem.choices, 1) if last and (x := result_of(step)) and same_answer(c, x, 'number')}
+    numeric = {str(i) for i,c in enumerate(problem.choices, 1) if last and (x := result_of(step)) and sum(stated_numbers(c).values())==1 and same_answer(c, x, 'number')}
     if len(numeric)==1: return numeric.pop()
     if not (_SO.search(step) or _ASKED.search(step)) or _LISTED.match(step): return None
     if (said := extract_answer(step, problem)).confidence>=.8: return said.value
@@ -223,17 +229,25 @@ def concludes(
     named = [c for c in candidates(problem) if states(step, c)]
     return named[0] if len(named)==1 else None
 
-# %% ../nbs/12e_reasoning.ipynb #14318135
+# %% ../nbs/12e_reasoning.ipynb #8dfbee5d
 class Told(NamedTuple):
     "What a step of a reply is in the worked solution"
     step:str # id of the worked step that it is, or is like
     line:str # how the worked solution says it
     same:bool # it says the same
 
+def _departs(step, golden, problem):
+    "How like `step` is to `golden`, 0..1, if it differs from it only in words of `problem` and in numbers; else 0"
+    a, b, stem = _tokens(step), _tokens(golden), lambda w: w[:-1] if len(w)>1 and '가'<=w[-1]<='힣' else w # without a particle
+    own = {stem(w) for w in _tokens(' '.join([problem.passage, problem.question, *problem.choices]))}
+    m = SequenceMatcher(None, a, b, autojunk=False)
+    new = [w for op,i,j,_,_ in m.get_opcodes() if op!='equal' for w in a[i:j]]
+    return m.ratio() if Counter(a)-Counter(b) and all(w[0].isdigit() or stem(w) in own or w in own for w in new) else 0
+
 def told_steps(
     steps:Sequence[str], # of a reply
     problem:Problem, # from `tasks`
-    like:float=.4, # shared runs of letters by which a step is like another, in (0, 1]
+    like:float=.5, # share of equal words by which a step is like another, in (0, 1]
 )->list[Told|None]: # None: not recognised
     "What each of `steps` is in the worked solution of `problem`"
     w, said = worked(problem), {fold(s) for s in steps}
@@ -244,7 +258,7 @@ def told_steps(
     open_ = [g for g in golden if fold(g[1]) not in said] # a step can only depart from what is not told as it should be
     def find(step):
         if fold(step) in known or not open_: return known.get(fold(step))
-        alike, near = max((jaccard(shingles(step, 3), shingles(s, 3)), (i, s)) for i,s in open_)
+        alike, near = max((_departs(step, s, problem), (i, s)) for i,s in open_)
         return Told(*near, False) if alike>=like else None
     found = [find(s) for s in steps]
     return found if 2*sum(f is not None for f in found)>=len(found) else [None]*len(found)
@@ -316,13 +330,18 @@ def _worked_marks(steps, problem):
         out[i]['contradicted'] = mark(not t.same, '' if t.same else f'worked: {t.line}')
     return out
 
-# %% ../nbs/12e_reasoning.ipynb #53eaf0c1
-def _argued(steps, problem, known):
+# %% ../nbs/12e_reasoning.ipynb #7fd5e963
+_REASONS = re.compile(r'=|므로|이니|\b(?:because|since|as)\b', re.I)
+
+def _argued(steps, problem, known, text):
     "The answer that the last steps argue for and the place of the step that says so, or (None, None)"
     if known:
         w = worked(problem)
         ends = [(w.steps[-1][1], w.answer)] + [(w.error_steps[-1][1], w.error_answer)]
         if steps and (a := next((a for line,a in ends if fold(line)==fold(steps[-1])), None)): return a, len(steps)-1
+    t, start, end = spoken_part(text)
+    a, b = _announcement(t, start, end, text, problem)
+    if _REASONS.search(t[a:b]) and a>=0: return None, None # the argument ends in the very sentence that announces the answer
     return next(((a, i) for i in range(len(steps)-1, max(-1, len(steps)-3), -1) if (a := concludes(steps[i], problem, i==len(steps)-1)) is not None), (None, None))
 
 def _reply_marks(steps, at, argued, announced, kind):
@@ -338,7 +357,7 @@ def _reply_marks(steps, at, argued, announced, kind):
     elif step['grounded']: out['follows'] = Mark(value=True, by=step.marks['grounded'].by, evidence=step.text)
     return out
 
-# %% ../nbs/12e_reasoning.ipynb #2129f6fc
+# %% ../nbs/12e_reasoning.ipynb #12b2eb15
 def check_reply(
     problem:Problem,
     response:Response|str, # a reply to it, or its text
@@ -352,7 +371,7 @@ def check_reply(
     by_worked = _worked_marks(steps, problem) if known and steps else [{}]*len(steps)
     checked = [CheckedStep(text=s, marks=by_worked[i] | _rule_marks(steps, i, problem, words)) for i,s in enumerate(steps)]
     checked = [s.model_copy(update=dict(marks=_worst(s.marks, by_worked[i]))) for i,s in enumerate(checked)]
-    argued, at = _argued(steps, problem, known)
+    argued, at = _argued(steps, problem, known, r.text)
     return CheckedReply(problem_id=problem.id, model=r.model, sample=r.sample, text=r.text, announced=announced, argued=argued, steps=checked,
                         marks=_reply_marks(checked, at, argued, announced, problem.kind))
 
