@@ -125,7 +125,7 @@ class Reading(NamedTuple):
     sample:int=0
     finish:str='stop'
 
-# %% ../nbs/12d_harnesses.ipynb #d52e59cf
+# %% ../nbs/12d_harnesses.ipynb #18e6262a
 _DIFFERENT = ('problem_id', 'sample', 'gold', 'ours', 'theirs', 'right', 'verdict', 'text')
 
 class HarnessLog:
@@ -168,16 +168,15 @@ class HarnessLog:
     def disagreements(self): # DataFrame: problem_id, sample, gold, ours, theirs, right, verdict, text
         "The replies that we and the harness judge differently"
         import pandas as pd
-        odd = [r for r in self.readings if r.verdict is not None and bool(r.right)!=r.verdict]
-        rows = [(r.problem.id, r.sample, r.problem.answer, r.ours, r.theirs, r.right, r.verdict, r.text) for r in odd]
-        return pd.DataFrame(rows, columns=list(_DIFFERENT))
+        odd = [r for r in self.readings if r.verdict not in (None, bool(r.right))]
+        return pd.DataFrame([(r.problem.id, r.sample, r.problem.answer, r.ours, r.theirs, r.right, r.verdict, r.text) for r in odd], columns=list(_DIFFERENT))
 
     def __repr__(self):
         scored = [r for r in self.readings if r.verdict is not None]
         return '\n'.join([f'{self.model} on {self.task} by {self.method} in {self.harness}: {len(self.problems)} problems, {sum(bool(r.right) for r in self.readings)} right as we read it, '
                           f'{sum(r.verdict for r in scored)} of {len(scored)} as it does, {len(self.disagreements())} judged differently', *self.notes])
 
-# %% ../nbs/12d_harnesses.ipynb #972ffaa3
+# %% ../nbs/12d_harnesses.ipynb #f945a074
 def _targets(row):
     "The gold of a row as a list of texts"
     text = plain(row['target'])
@@ -185,15 +184,20 @@ def _targets(row):
     except (ValueError, SyntaxError): value = text
     return [plain(v) for v in value] if isinstance(value, list) and value else [text]
 
-def _document_problem(rows, i, row, options):
-    "A problem made of a document that is of no known format"
-    doc, golds = row['doc'], _targets(row)
-    asked = next((doc[f] for f in ('question', 'query', 'problem', 'input') if isinstance(doc.get(f), str) and doc[f].strip()), _asked(row)[0][0])
+def _made_of(rows, i, question, options, golds, base):
+    "A problem that is known only by what was asked and what counts as right; positions of options count from `base`"
     kind = _kind(options, golds[0])
-    gold = [_gold(rows, i, g, kind, options, 0) for g in golds]
-    return Problem(id='-', question=asked, choices=options, answer=gold[0], kind=kind, lang=language(asked, *options), meta=dict(answers=gold[1:]) if gold[1:] else {})
+    gold, *others = [_gold(rows, i, g, kind, options, base) for g in golds]
+    return Problem(id='-', question=question, choices=options, answer=gold, kind=kind, lang=language(question, *options), meta=dict(answers=others) if others else {})
 
-# %% ../nbs/12d_harnesses.ipynb #bc7c7917
+def _document_problem(rows, i, row):
+    "The problem of a document: one of ours, or one that is of no known format"
+    doc = row['doc']
+    if isinstance(doc.get('problem'), str) and doc['problem'].startswith('{"id":'): return Problem.model_validate_json(doc['problem'])
+    question = next((doc[f] for f in ('question', 'query', 'problem', 'input') if isinstance(doc.get(f), str) and doc[f].strip()), _asked(row)[0][0])
+    return _made_of(rows, i, question, _options(row), _targets(row), 0)
+
+# %% ../nbs/12d_harnesses.ipynb #d62c7d38
 def _asked(row):
     "What the model was asked with: for each request its arguments"
     asked = row['arguments']
@@ -215,8 +219,7 @@ def document_problems(
         found = read_rows(Rows(rows.name, [(i, r['doc']) for i,r in rows.items]), 'problems', format)
         if len(found)!=len(rows.items): raise UserError(f"{rows.name}: {len(rows.items)} documents give {len(found)} problems of format {format!r}: leave the format out")
         return found
-    own = lambda row: isinstance(row['doc'].get('problem'), str) and row['doc']['problem'].startswith('{"id":')
-    return stable_ids(rows.each(lambda i, row: Problem.model_validate_json(row['doc']['problem']) if own(row) else _document_problem(rows, i, row, _options(row))))
+    return stable_ids(rows.each(lambda i, row: _document_problem(rows, i, row)))
 
 # %% ../nbs/12d_harnesses.ipynb #bdb7e711
 def candidate_scores(
@@ -407,7 +410,7 @@ def _log_of(path):
     order = {str(k):n for n,k in enumerate((log['eval'].get('dataset') or {}).get('sample_ids') or ())} # they come as they were finished
     return log | dict(samples=sorted(log['samples'], key=lambda s: (order.get(str(s.get('id')), len(order)), s.get('epoch', 1))))
 
-# %% ../nbs/12d_harnesses.ipynb #34a15bd9
+# %% ../nbs/12d_harnesses.ipynb #1f47f9b5
 _SCORES = {'C':True, 'I':False, 'N':False, 'P':False} # right, wrong, no answer, partly right
 _STOPS = dict(max_tokens='length', model_length='length', content_filter='refused')
 
@@ -421,10 +424,8 @@ def _sample_problem(rows, i, s):
     own = (s.get('metadata') or {}).get('problem')
     if isinstance(own, str) and own.startswith('{"id":'): return Problem.model_validate_json(own)
     asked = s['input'] if isinstance(s['input'], str) else next(_text(m['content']) for m in reversed(s['input']) if m['role']=='user')
-    options, golds = tuple(s.get('choices') or ()), [plain(t) for t in ([s['target']] if isinstance(s['target'], str) else s['target'])]
-    kind = _kind(options, golds[0])
-    gold = [_gold(rows, i, g, kind, options, 1) for g in golds]
-    return Problem(id='-', question=asked, choices=options, answer=gold[0], kind=kind, lang=language(asked, *options), meta=dict(answers=gold[1:]) if gold[1:] else {})
+    golds = [plain(t) for t in ([s['target']] if isinstance(s['target'], str) else s['target'])]
+    return _made_of(rows, i, asked, tuple(s.get('choices') or ()), golds, 1)
 
 def _scored(rows, i, s, scorer):
     "What a scorer read in a sample, and its verdict; None where it did not score"
