@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SftSettings', 'cot_presets', 'cot_preset', 'is_seq2seq', 'cot_student', 'tiny_t5', 'SftRow', 'sft_rows',
-           'collate_rows', 'TextLM', 'Seq2SeqLM', 'student_lm', 'answer_all', 'with_lora', 'finetune']
+           'collate_rows', 'TextLM', 'Seq2SeqLM', 'student_lm', 'student_prompt', 'answer_all', 'with_lora', 'finetune']
 
 # %% ../nbs/20d_cot_students.ipynb #80b180ef
 import json, shutil
@@ -190,7 +190,18 @@ def student_lm(
     own = model.get_base_model() if hasattr(model, 'get_base_model') else model # LoRA's layers stay in place
     return Seq2SeqLM(own, tok, name, **{k:v for k,v in room.items() if k=='rows'}) if is_seq2seq(own) else TextLM(own, tok, name, **room)
 
-# %% ../nbs/20d_cot_students.ipynb #970d2d77
+# %% ../nbs/20d_cot_students.ipynb #91cbbdfb
+def student_prompt(
+    problem:Problem,
+    format:str='token', # a key of `FORMATS`
+    tok=None, # of the student; needed for a chat template
+)->str:
+    "The prompt of `problem` as a student reads it"
+    if format_named(format).kind!='chat' or tok is None: return prompt_text(problem, format)
+    if not tok.chat_template: raise UserError("format 'chat': this student knows no chat format: use 'token', or a student that was tuned to follow instructions")
+    return tok.apply_chat_template([dict(role='user', content=prompt_text(problem, format))], tokenize=False, add_generation_prompt=True)
+
+# %% ../nbs/20d_cot_students.ipynb #babb8fe4
 def _reply(problem, lm, completion, format, strict):
     "A graded response with what the metrics need"
     answer = None if completion.error else read_reply(completion.text, problem, format, strict)
@@ -212,7 +223,8 @@ def answer_all(
     if format_named(format).twice:
         twice = generate(problems, lm, max_tokens=max_tokens, answer_tokens=32, strict=strict, store=store, progress=progress)
         return [r.model_copy(update=dict(meta=r.meta | dict(format=format, contains=any(is_right(c.value, p) for c in candidates_by_rule(r.text, p)), in_format=True))) for r,p in zip(twice, problems)]
-    text = (lambda p: few_shot_prompt(p, examples)) if format=='few_shot_cot' else (lambda p: prompt_text(p, format))
+    tok = lm.tok if isinstance(lm, (TextLM, Seq2SeqLM)) else None # a model behind an API has a chat format of its own
+    text = (lambda p: few_shot_prompt(p, examples)) if format=='few_shot_cot' else (lambda p: student_prompt(p, format, tok))
     stop = r'\n *(?:Q:|question:)' if format in ('few_shot_cot', 'zero_shot', 'zero_shot_t5') else '' # an untrained model goes on with a question of its own
     asked = [Request(messages=(dict(role='user', content=text(p)),), max_tokens=max_tokens, stop=stop) for p in problems]
     return [_reply(p, lm, c, format, strict) for p,c in zip(problems, run(lm, asked, store, progress))]

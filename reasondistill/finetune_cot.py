@@ -6,7 +6,7 @@
 __all__ = ['FILES', 'METHODS', 'Maker', 'log_order', 'logged_places', 'CotData', 'placed', 'cot_data', 'unseen', 'samples_of',
            'format_of', 'lessons', 'answering', 'Experiment', 'known', 'run_cell', 'CotRun', 'run_cot', 'teacher_named']
 
-# %% ../nbs/20f_finetune_cot.ipynb #0cb2ba36
+# %% ../nbs/20f_finetune_cot.ipynb #e52d2c94
 import json, re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from .problem import Problem, Response, UserError, content_id, read_records, write_records, write_text
 from .computed_rationales import ComputedLM
-from .cot_formats import completion_text, prompt_text
+from .cot_formats import completion_text, format_named
 from .cot_generation import first_samples, generate
 from .cot_results import ORDER, Cell, cell_of, cot_metrics, gain, result_table, story_of
-from .cot_students import SftSettings, answer_all, cot_preset, cot_student, finetune, is_seq2seq, student_lm
+from .cot_students import SftSettings, answer_all, cot_preset, cot_student, finetune, is_seq2seq, student_lm, student_prompt
 from .cot_tasks import TASKS, few_sample, published_split
 from .curation import CAREFUL, Rules, curate, rationale_of
 from .lm import LM, Store
@@ -103,7 +103,7 @@ def unseen(
     told = {story_of(p) for p in [*data.train, *data.validation]}
     return [p for p in data.test if story_of(p) not in told]
 
-# %% ../nbs/20f_finetune_cot.ipynb #f13de03d
+# %% ../nbs/20f_finetune_cot.ipynb #d5f469ab
 METHODS = ('teacher', 'zero_shot', 'zero_shot_cot', 'few_shot_cot', 'vanilla', 'cot', 'diverse D=1', 'diverse D=4', 'diverse D=16')
 
 def samples_of(
@@ -116,12 +116,14 @@ def samples_of(
 def format_of(
     method:str,
     seq2seq:bool=False,
+    format:str|None=None, # in which rationales are learned; None: the authors' of special marks
 )->str: # a key of `cot_formats.FORMATS`
     "The format of `method`, for a decoder or an encoder–decoder"
     if method in ('zero_shot_cot', 'few_shot_cot'): return method
+    if format and method not in ('zero_shot', 'vanilla') and '{r}' in format_named(format).completion: return format
     return {'zero_shot':'zero_shot', 'vanilla':'vanilla'}.get(method, 'token')+('_t5' if seq2seq else '')
 
-# %% ../nbs/20f_finetune_cot.ipynb #890da5d5
+# %% ../nbs/20f_finetune_cot.ipynb #5c2ef6ec
 def lessons(
     method:str, # 'vanilla', 'cot' or 'diverse D=n'
     problems:Sequence[Problem], # to learn from
@@ -129,14 +131,16 @@ def lessons(
     rules:Rules=CAREFUL,
     seq2seq:bool=False,
     asking:Mapping[str, Any]|None=None, # of `generate`: `max_tokens`, `store`, `turns`, …
+    format:str|None=None, # in which rationales are learned; None: the authors' of special marks
+    tok=None, # of the student, for the format `chat`
 )->tuple[list[tuple[str, str]], dict[str, int]]: # prompts and completions, and how the rationales fared in curation
     "What a student of `method` is trained on"
-    format, d = format_of(method, seq2seq), samples_of(method)
-    if method=='vanilla': return [(prompt_text(p, format), completion_text(p, format=format)) for p in problems], dict(kept=len(problems))
+    format, d = format_of(method, seq2seq, format), samples_of(method)
+    if method=='vanilla': return [(student_prompt(p, format, tok), completion_text(p, format=format)) for p in problems], dict(kept=len(problems))
     told = generate(problems, teacher, d=d or 1, temperature=.7 if d else 0., **(asking or {}))
     kept, by = curate(problems, told, rules), {p.id:p for p in problems}
     if not kept.kept: raise UserError(f"{method}: none of the {len(told)} rationales of {teacher.name} passed curation ({kept.counts}): look at them, or loosen the rules")
-    return [(prompt_text(by[r.problem_id], format), completion_text(by[r.problem_id], rationale_of(r), format=format)) for r in kept.kept], kept.counts
+    return [(student_prompt(by[r.problem_id], format, tok), completion_text(by[r.problem_id], rationale_of(r), format=format)) for r in kept.kept], kept.counts
 
 # %% ../nbs/20f_finetune_cot.ipynb #e95cd330
 def answering(
@@ -151,7 +155,7 @@ def _answers(model, tok, name, problems, format, s, strict, store=None, examples
     "The replies of a student as it stands"
     return answer_all(problems, student_lm(answering(model), tok, name), format, s.max_new, strict, examples, store, progress)
 
-# %% ../nbs/20f_finetune_cot.ipynb #9af829b9
+# %% ../nbs/20f_finetune_cot.ipynb #487bf0b3
 Maker = Callable[[SftSettings], tuple] # makes model and tokenizer of an untrained student
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class Experiment:
     settings:SftSettings=cot_preset()
     rules:Rules=CAREFUL
     strict:bool=False # read only announced answers, by the package's own reader; False: as published
+    format:str|None=None # in which rationales are learned, a key of `cot_formats.FORMATS`; None: the authors' of special marks
     shots:int=4 # solved examples of few_shot_cot
     max_tokens:int=128 # of a teacher's rationale
     name:str|None=None # how records call the student; None: by its folder
@@ -174,21 +179,21 @@ class Experiment:
     def plan(self, data:CotData, method:str)->dict[str, Any]:
         "What identifies a cell: two plans that differ give different results"
         return dict(task=data.task, method=method, model=self.model, teacher=[self.teacher.name, self.teacher.fingerprint], settings=self.settings.model_dump(mode='json'), rules=str(self.rules),
-            strict=self.strict, shots=self.shots, max_tokens=self.max_tokens, data=content_id(*([p.id, p.answer] for side in data[1:4] for p in side)))
+            strict=self.strict, format=self.format, shots=self.shots, max_tokens=self.max_tokens, data=content_id(*([p.id, p.answer] for side in data[1:4] for p in side)))
 
-# %% ../nbs/20f_finetune_cot.ipynb #1a475dc7
+# %% ../nbs/20f_finetune_cot.ipynb #f21b4730
 def _trained(e, data, method, out, store, progress):
     "Train a student by `method`; its replies to the test problems, and what is to be told of the training"
     model, tok = e.new()
     seq2seq = is_seq2seq(model)
-    texts, counts = lessons(method, data.train, e.teacher, e.rules, seq2seq, dict(store=store, max_tokens=e.max_tokens))
+    texts, counts = lessons(method, data.train, e.teacher, e.rules, seq2seq, dict(store=store, max_tokens=e.max_tokens), e.format, tok)
     shown = data.test if e.settings.select=='test' else data.validation
     def judge(m):
-        rs = _answers(m, tok, e.model, shown, format_of(method, seq2seq), e.settings, e.strict)
+        rs = _answers(m, tok, e.model, shown, format_of(method, seq2seq, e.format), e.settings, e.strict)
         return sum(bool(r.correct) for r in rs)/len(rs)
     if e.settings.select!='last' and not shown: raise UserError(f"{data.task}: no {e.settings.select} problems to choose weights by; give some, or select='last'")
     model, log = finetune(model, tok, texts, out, e.settings, None if e.settings.select=='last' else judge, progress)
-    replies = _answers(model, tok, e.model, data.test, format_of(method, seq2seq), e.settings, e.strict, progress=progress)
+    replies = _answers(model, tok, e.model, data.test, format_of(method, seq2seq, e.format), e.settings, e.strict, progress=progress)
     return replies, dict(examples=len(texts), curation=counts, chosen_on=e.settings.select, looks=[r for r in log if 'eval_accuracy' in r], last_loss=next(r['loss'] for r in reversed(log) if 'loss' in r))
 
 def _untrained(e, data, method, store, progress):
