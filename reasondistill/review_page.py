@@ -307,7 +307,7 @@ def admits(passwords:Passwords)->Callable[[str, str], bool]:
         return hmac.compare_digest(given.encode(), (right or '').encode()) and bool(name.strip()) and right is not None
     return fits
 
-# %% ../nbs/14b_review_page.ipynb #d2d93ead
+# %% ../nbs/14b_review_page.ipynb #eed231f9
 def _look(gr):
     "Style, script and fonts of the page, all from the package or the reader's machine"
     def fonts(*names): return [gr.themes.Font(n) for n in names]
@@ -327,7 +327,8 @@ def review(
     folder = Path(folder)
     desk = Desk(read_items(folder), ReviewStore(reviews or folder/'reviews.sqlite'), folder.resolve().name)
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-    import gradio as gr
+    try: import gradio as gr
+    except ImportError as e: raise UserError(f"the review page needs gradio ({e}): pip install 'reasondistill[review]'") from e
     app = page(desk, login=passwords is not None)
     try: app.launch(server_name=host, server_port=port, auth=admits(passwords) if passwords is not None else None, share=False, run_history=False, footer_links=[], ssr_mode=False,
                     enable_monitoring=False, pwa=False, mcp_server=False, num_workers=0, max_file_size=1, quiet=True, prevent_thread_lock=True, **_look(gr))
