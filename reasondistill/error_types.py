@@ -23,7 +23,7 @@ from .tables import cluster_of
 from .tasks import worked
 from .teachers import StrictReply, chat_prompt
 
-# %% ../nbs/12f_error_types.ipynb #8b28f414
+# %% ../nbs/12f_error_types.ipynb #54a50e6f
 UNNAMED = 'unnamed' # nobody could say
 
 class Named(Record):
@@ -40,16 +40,18 @@ def _proved(problem, response):
     "The type that the checks of steps prove, with the evidence, or None"
     checked = check_reply(problem, response)
     wrong_sums = [f.evidence for f in checked.faults if f.mark=='computes']
-    if checked['matches'] is False and right(checked.argued, problem): return 'option misread' if problem.kind=='choice' else 'other', checked.marks['matches'].evidence
+    if checked['matches'] is False and right(checked.argued, problem):
+        return 'option misread' if problem.kind=='choice' else 'other', checked.marks['matches'].evidence
     if wrong_sums and checked['matches'] is not False: return 'arithmetic slip', wrong_sums[0]
 
-# %% ../nbs/12f_error_types.ipynb #c10ae467
+# %% ../nbs/12f_error_types.ipynb #1647c02b
 def name_by_rule(
     problem:Problem, # with a gold
     response:Response, # graded wrong, or without a readable answer
 )->Named:
     "The error type of `response` as far as its answer, its steps and the worked solution prove it"
-    name = lambda type, why='': Named(problem_id=problem.id, model=response.model, sample=response.sample, type=type, by='rule' if type!=UNNAMED else '', evidence=why)
+    about = dict(problem_id=problem.id, model=response.model, sample=response.sample)
+    name = lambda type, why='': Named(**about, type=type, by='rule' if type!=UNNAMED else '', evidence=why)
     if response.answer is None: return name('format', 'no answer can be read')
     if right(response.answer, problem): raise ValueError(f"problem {problem.id}: the reply is right, there is no error to name")
     if proof := _proved(problem, response): return name(*proof)
@@ -84,7 +86,7 @@ def type_prompt(
     return chat_prompt('error_type', problem.lang, problem=problem, gold=problem.answer, reply=response.text, answer=response.answer or '-',
                        error_types=ERROR_MEANINGS[problem.lang])
 
-# %% ../nbs/12f_error_types.ipynb #4383e0b4
+# %% ../nbs/12f_error_types.ipynb #6276a694
 def _majority(readings):
     "What more than half of `readings` say; None if nothing is"
     (most, k), = Counter(r for r in readings if r).most_common(1) or [(None, 0)]
@@ -107,8 +109,9 @@ def name_errors(
     named = [name_by_rule(by_id[r.problem_id], r) for r in wrong]
     todo = [i for i,n in enumerate(named) if lm is not None and n.type!='format' and (every or n.type==UNNAMED)]
     asked = [(by_id[wrong[i].problem_id], wrong[i]) for i in todo for _ in range(k)]
-    said = ask_all(lm, [type_prompt(*a) for a in asked], [lambda text, r=r: read_type(text, r.text, r.answer) for _,r in asked], lang=[p.lang for p,_ in asked],
-                   seeds=list(range(k))*len(todo), schema=reply_schema(TypeReply), store=store, temperature=temperature, max_tokens=max_tokens, **options) if todo else []
+    makes = [lambda text, r=r: read_type(text, r.text, r.answer) for _,r in asked]
+    how = dict(schema=reply_schema(TypeReply), store=store, temperature=temperature, max_tokens=max_tokens) | options
+    said = ask_all(lm, [type_prompt(*a) for a in asked], makes, lang=[p.lang for p,_ in asked], seeds=list(range(k))*len(todo), **how) if todo else []
     for j,i in enumerate(todo):
         readings = tuple(a.made for a in said[j*k:j*k+k])
         found = _majority(readings)
@@ -214,7 +217,7 @@ def _slipped(problem, w, other):
     end = re.search(r'= (\d+)', told[1])
     return [('arithmetic slip', '\n'.join([*told, final_line(problem, end[1])]))] if told[1]!=lines[1] else []
 
-# %% ../nbs/12f_error_types.ipynb #33952dd9
+# %% ../nbs/12f_error_types.ipynb #140b06ee
 def confusion(
     true:Sequence[str],
     named:Sequence[str], # in the same order
@@ -237,5 +240,5 @@ def name_accuracy(
     rows = []
     for name in ('all', *dict.fromkeys(sorted(true))):
         hits = [ok for t,ok in pairs if name in ('all', t)]
-        rows.append(dict(type=name, n=len(hits), right=sum(hits), share=sum(hits)/len(hits) if hits else float('nan'), **(wilson(sum(hits), len(hits), level)._asdict() if hits else {})))
+        rows.append(dict(type=name, n=len(hits), right=sum(hits), share=sum(hits)/len(hits), **wilson(sum(hits), len(hits), level)._asdict()) if hits else dict(type=name, n=0))
     return pd.DataFrame(rows).set_index('type')

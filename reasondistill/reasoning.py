@@ -128,10 +128,11 @@ def result_unused(
     taken = {n for t in (*later, announced or '') for n,_ in stated_numbers(t)}
     return (f'{sums[-1].said} is not taken up' if exact(sums[-1].said) not in taken else '') if sums else None
 
-# %% ../nbs/12e_reasoning.ipynb #f9287ef7
+# %% ../nbs/12e_reasoning.ipynb #7def97b7
 _JOINTS = frozenset('so then thus hence therefore again also now and as before we get that is which means in other words once more finally first next '
                     '따라서 그러므로 그래서 즉 다시 또 또한 그리고 결국 이제 말해 말하면 먼저 다음으로'.split())
-_POINTING = re.compile(r'''\W*(?:(?:so|thus|therefore|따라서|그러므로|즉|하지만)\W+)?(?:(?:this|that|it|they|these)\b|(?:이|그|저|해당|위)(?:는|가|를|것\S*|런|러한)?\s)|\W*["'“‘「『]|.*(?:이 선택지|this option|this choice)|.*:\W*$''', re.I)
+_POINTING = re.compile(r'''\W*(?:(?:so|thus|therefore|따라서|그러므로|즉|하지만)\W+)?(?:(?:this|that|it|they|these)\b|(?:이|그|저|해당|위)(?:는|가|를|것\S*|런|러한)?\s)|'''
+                       r'''\W*["'“‘「『]|.*(?:이 선택지|this option|this choice)|.*:\W*$''', re.I)
 _words = lambda t: re.findall(r'[^\W\d_]+', t.casefold())
 _tokens = lambda t: [w for w in re.findall(r'[^\W\d_]+|\d+(?:\.\d+)?|[-+×÷*/^%<>=|²³]', t.casefold()) if w not in _JOINTS]
 _figures = lambda t: re.findall(r'\d+(?:\.\d+)?|[-+×÷*/^%<>=|²³]', t)
@@ -149,7 +150,7 @@ def repeated(
     own, tokens = shingles(step, 3), _tokens(step)
     return next((i for i,e in enumerate(earlier) if jaccard(own, shingles(e, 3))>=.6 and _tokens(e)==tokens), None)
 
-# %% ../nbs/12e_reasoning.ipynb #71f5a5fb
+# %% ../nbs/12e_reasoning.ipynb #63429cfb
 _NOT = re.compile(r"\s*\b(?:(?:does|do|did)\s+)?(?:not|never)\b|n't\b|\bcannot\b|\bno(?= [a-z])|지\s*(?:않|못)\S*|(?:이|가)?\s*아니\S*|(?:는|은|라는)? 것은 사실이 아니\S*", re.I)
 _denials = lambda t: len(_NOT.findall(t))%2
 
@@ -165,11 +166,13 @@ def denied(
 )->int|None: # place of the first such step, from 0; None: no rule finds one
     "Which of `earlier` is the negation of `step`, or calculates the same with another result"
     if not _comparable(step): return None
-    sums, bare, plain = {s.source:s.said for s in _sums(step)}, shingles(_NOT.sub('', step), 3), lambda t: Counter(w for w in _words(_NOT.sub('', t)) if w not in _JOINTS)
+    sums, bare = {s.source:s.said for s in _sums(step)}, shingles(_NOT.sub('', step), 3)
+    plain = lambda t: Counter(w for w in _words(_NOT.sub('', t)) if w not in _JOINTS)
     def against(e):
         if any(s.source in sums and exact(sums[s.source])!=exact(s.said) for s in _sums(e)): return True
+        if _denials(e)==_denials(step) or _figures(e)!=_figures(step) or jaccard(bare, shingles(_NOT.sub('', e), 3))<.6: return False
         a, b = plain(step), plain(e)
-        return _denials(e)!=_denials(step) and _figures(e)==_figures(step) and jaccard(bare, shingles(_NOT.sub('', e), 3))>=.6 and _other_form(list((a-b).elements()), list((b-a).elements()))
+        return _other_form(list((a-b).elements()), list((b-a).elements()))
     return next((i for i,e in enumerate(earlier) if against(e)), None)
 
 # %% ../nbs/12e_reasoning.ipynb #3b891c46
@@ -194,7 +197,7 @@ def named_options(
         if 1<=k<=len(problem.choices): found[str(k)] = max(m.end(), found.get(str(k), 0))
     return found
 
-# %% ../nbs/12e_reasoning.ipynb #da9e9159
+# %% ../nbs/12e_reasoning.ipynb #1b9e5b4f
 def result_of(
     step:str, # the last of a reply
 )->str|None: # in digits; None: it does not end in a result
@@ -206,8 +209,9 @@ def result_of(
 
 def _option_of(step, problem, last):
     "The option that `step` concludes"
-    numeric = {str(i) for i,c in enumerate(problem.choices, 1) if last and (x := result_of(step)) and sum(stated_numbers(c).values())==1 and same_answer(c, x, 'number')}
-    if len(numeric)==1: return numeric.pop()
+    numeric = {str(i):c for i,c in enumerate(problem.choices, 1) if sum(stated_numbers(c).values())==1}
+    same = [i for i,c in numeric.items() if last and same_answer(c, result_of(step), 'number')]
+    if len(same)==1: return same[0]
     if not (_SO.search(step) or _ASKED.search(step)) or _LISTED.match(step): return None
     if (said := extract_answer(step, problem)).confidence>=.8: return said.value
     named = named_options(step, problem)
@@ -330,7 +334,7 @@ def _worked_marks(steps, problem):
         out[i]['contradicted'] = mark(not t.same, '' if t.same else f'worked: {t.line}')
     return out
 
-# %% ../nbs/12e_reasoning.ipynb #7fd5e963
+# %% ../nbs/12e_reasoning.ipynb #2129f6fc
 _REASONS = re.compile(r'=|므로|이니|\b(?:because|since|as)\b', re.I)
 
 def _argued(steps, problem, known, text):
@@ -342,7 +346,8 @@ def _argued(steps, problem, known, text):
     t, start, end = spoken_part(text)
     a, b = _announcement(t, start, end, text, problem)
     if _REASONS.search(t[a:b]) and a>=0: return None, None # the argument ends in the very sentence that announces the answer
-    return next(((a, i) for i in range(len(steps)-1, max(-1, len(steps)-3), -1) if (a := concludes(steps[i], problem, i==len(steps)-1)) is not None), (None, None))
+    found = ((concludes(steps[i], problem, i==len(steps)-1), i) for i in range(len(steps)-1, max(-1, len(steps)-3), -1))
+    return next(((a, i) for a,i in found if a is not None), (None, None))
 
 def _reply_marks(steps, at, argued, announced, kind):
     "Whether the final answer is the one argued for, and whether it follows from the checked `steps`"
@@ -453,7 +458,7 @@ def read_check(
     if literal(r.follows_quote, body): marks.setdefault('follows', Mark(value=r.follows=='yes', by=by, evidence=r.follows_quote))
     return checked.model_copy(update=dict(steps=steps, marks=marks, argued=checked.argued or argued))
 
-# %% ../nbs/12e_reasoning.ipynb #3a7696b2
+# %% ../nbs/12e_reasoning.ipynb #19178b96
 def check_replies(
     problems:Iterable[Problem],
     responses:Iterable[Response], # each to one of `problems`
@@ -467,10 +472,10 @@ def check_replies(
     by_id = {p.id:p for p in problems}
     done = [check_reply(by_id[r.problem_id], r, known) for r in responses]
     if lm is None: return [Answer(c, 'no reader', ()) for c in done]
-    todo = [c for c in done if c.steps]
-    prompts = [chat_prompt('check', by_id[c.problem_id].lang, problem=by_id[c.problem_id], steps=[s.text for s in c.steps], announced=c.announced or '-') for c in todo]
-    makes = [lambda text, c=c: read_check(text, c, by_id[c.problem_id], lm.name) for c in todo]
-    said = iter(ask_all(lm, prompts, makes, store=store, schema=reply_schema(ReplyReading), lang=[by_id[c.problem_id].lang for c in todo], max_tokens=max_tokens, **options))
+    todo = [(by_id[c.problem_id], c) for c in done if c.steps]
+    prompts = [chat_prompt('check', p.lang, problem=p, steps=[s.text for s in c.steps], announced=c.announced or '-') for p,c in todo]
+    makes = [lambda text, p=p, c=c: read_check(text, c, p, lm.name) for p,c in todo]
+    said = iter(ask_all(lm, prompts, makes, store=store, schema=reply_schema(ReplyReading), lang=[p.lang for p,_ in todo], max_tokens=max_tokens, **options))
     return [a._replace(made=a.made or c) if c.steps and (a := next(said)) else Answer(c, 'no steps', ()) for c in done]
 
 # %% ../nbs/12e_reasoning.ipynb #14ebc9a1
@@ -512,12 +517,11 @@ def mark_change(
         rows.append(dict(mark=name, problems=len(both), before=sum(xs)/len(xs), after=sum(ys)/len(ys), change=d.value, low=d.low, high=d.high))
     return pd.DataFrame(rows, columns=['mark', 'problems', 'before', 'after', 'change', 'low', 'high']).set_index('mark')
 
-# %% ../nbs/12e_reasoning.ipynb #4e136965
+# %% ../nbs/12e_reasoning.ipynb #99d09348
 DAMAGE = dict(deleted=('grounded', 'follows'), contradicted=('contradicted', 'computes', 'matches'), duplicated=('redundant',), swapped=('matches',))
 _AGAIN = dict(en=('', 'Again, ', 'So '), ko=('', '다시 말해 ', '즉 '))
-_DENY = dict(en='It is not so: {}', ko='{} 이것은 사실이 아니다.')
 
-def _contradict(lines, w, problem, rng):
+def _contradict(lines, w, rng):
     "`lines` with one that cannot be true beside the others: the typical error's where it differs, or another result"
     other = {i: e[1] for i,(g,e) in enumerate(zip(w.steps, w.error_steps)) if g[1]!=e[1]}
     i = rng.choice(sorted(other))
@@ -534,8 +538,10 @@ def damaged(
     w, rng = worked(problem), Random(f'{problem.id} {damage} {seed}')
     lines, answer = [line for _,line,_ in w.steps], w.answer
     if damage=='deleted': del lines[rng.randrange(len(lines)-1)] # the last one concludes
-    if damage=='contradicted': lines = _contradict(lines, w, problem, rng)
-    if damage=='duplicated': lines.insert(rng.randint(1, len(lines)), rng.choice(_AGAIN[problem.lang])+lines[0]) if rng.random()<.5 else lines.insert(len(lines)-1, lines[-2])
+    if damage=='contradicted': lines = _contradict(lines, w, rng)
+    if damage=='duplicated':
+        i = rng.randrange(len(lines))
+        lines.insert(rng.randint(i+1, len(lines)), rng.choice(_AGAIN[problem.lang])+lines[i])
     if damage=='swapped': answer = rng.choice([c for c in candidates(problem) if not same_answer(c, answer, problem.kind)])
     return '\n'.join([*lines, final_line(problem, answer)])
 

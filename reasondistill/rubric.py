@@ -24,7 +24,7 @@ from .structured import ask_all, read_json, reply_schema
 from .tables import cluster_of
 from .teachers import StrictReply, chat_prompt
 
-# %% ../nbs/12g_rubric.ipynb #5152a95e
+# %% ../nbs/12g_rubric.ipynb #a2e65616
 RUBRIC = dict(
     en=dict(
         grounding=('Does every claim rest on the text or on sound knowledge?', (
@@ -37,7 +37,8 @@ RUBRIC = dict(
             'it cannot be told what is spoken of', 'things are mixed up, or one name stands for two', 'mostly clear, with vague words where it matters',
             'clear, with a slip that does no harm', 'everything is named, and always by the same name')),
         compactness=('Is there as much as is needed, and nothing twice?', (
-            'mostly repetition or chatter, or nothing but an answer', 'long stretches do no work, or needed steps are missing', 'a good part could go, or one step should be added',
+            'mostly repetition or chatter, or nothing but an answer', 'long stretches do no work, or needed steps are missing',
+            'a good part could go, or one step should be added',
             'one sentence too many or too few', 'nothing could go, and nothing is missing'))),
     ko=dict(
         grounding=('모든 주장이 글이나 확실한 지식에 근거하는가?', (
@@ -115,7 +116,7 @@ def score_replies(
                    store=store, temperature=temperature, max_tokens=max_tokens, **options)
     return [Scored(problem_id=r.problem_id, model=r.model, sample=r.sample, scores=a.made or {}, by=lm.name, why=a.why) for (_,r),a in zip(asked, said)]
 
-# %% ../nbs/12g_rubric.ipynb #710546d6
+# %% ../nbs/12g_rubric.ipynb #eccb35d0
 class PairScores(NamedTuple):
     "The scores of two replies in both orders; {} where there are none"
     comparison:Comparison
@@ -129,7 +130,8 @@ class PairScores(NamedTuple):
     def scored(self, which:str)->Scored:
         "The mean scores of reply `which`, 'a' or 'b', over both places"
         one, two = (self.a_first, self.a_second) if which=='a' else (self.b_first, self.b_second)
-        return Scored(problem_id=self.comparison.problem.id, model=which, scores={c: (one[c]+two[c])/2 for c in CRITERIA if c in one and c in two}, by=self.by, why=self.why)
+        scores = {c: (one[c]+two[c])/2 for c in CRITERIA if c in one and c in two}
+        return Scored(problem_id=self.comparison.problem.id, model=which, scores=scores, by=self.by, why=self.why)
 
 # %% ../nbs/12g_rubric.ipynb #2d12b608
 def score_pairs(
