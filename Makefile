@@ -8,12 +8,18 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run smoke test docs readme notebooks clean setup
+# make review RUN=runs/quickstart opens the page for reviewing its pairs; ARGS=--help says what else it can do
+RUN ?= runs/quickstart
+
+.PHONY: run smoke review test docs readme notebooks clean setup
 run: $(READY)
 	@$(BIN)/reasondistill run profile=quickstart $(ARGS)
 
 smoke: $(READY)
 	@$(BIN)/reasondistill run profile=smoke $(ARGS)
+
+review: $(READY)
+	@$(BIN)/python -m reasondistill.review_page $(ARGS) $(RUN)
 
 test: $(READY)
 	@$(BIN)/python tools/notebooks.py test $(NB)

@@ -6,14 +6,14 @@
 __all__ = ['paired', 'Common', 'common', 'Change', 'design_effect', 'Power', 'power_of', 'verdict', 'power_sentence',
            'Comparison', 'compare', 'changed', 'standings', 'pairwise']
 
-# %% ../nbs/12a_comparison.ipynb #c0422b16
+# %% ../nbs/12a_comparison.ipynb #0a64f99b
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from pydantic import Field
 
 from .evaluation import Evaluation
 from .problem import Outcome, Record, UserError
-from .statistics import cluster_permutation, holm, mcnemar_exact, minimum_detectable, needed, paired_bootstrap, paired_f1
+from .statistics import cluster_permutation, gatekeeping, holm, mcnemar_exact, minimum_detectable, needed, paired_bootstrap, paired_f1
 from .tables import COUNTS, By, as_html, as_text, clusters_of, counts_of, listed, macro_f1, one_run, parts_of, score_table
 
 # %% ../nbs/12a_comparison.ipynb #499b8ba3

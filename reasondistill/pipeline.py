@@ -8,7 +8,7 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
            'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #e3af35b4
+# %% ../nbs/15_pipeline.ipynb #6785b430
 import contextlib, functools, hashlib, json, os, re, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -33,7 +33,8 @@ from .linter import lint, rebalance
 from .preference import Split, distinct_pairs, mined_pairs, mix, split_pairs, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
-from .report import cases, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, render_report, report_data
+from .report import cases, error_rows, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, render_report, report_data
+from .review import Review, apply_reviews
 from .soundness import check_selection, refuse_seeds, soundness
 from .tasks import domains, generate
 from .teachers import LMTeacher, WorkedTeacher
@@ -158,7 +159,7 @@ def stage(needs=(), makes=(), config=()):
         return f
     return declare
 
-# %% ../nbs/15_pipeline.ipynb #37ed639e
+# %% ../nbs/15_pipeline.ipynb #f71a2c8c
 _WATCHING = ('report_to', 'save_steps') # of a training: where it is shown and how often it is saved changes nothing in what it makes
 
 def _setting(plain, name):
@@ -170,7 +171,8 @@ def _key(run, s, manifest):
     "What stage `s` would be made from now"
     made = {f:h for k,m in manifest.items() if k in run.plain['stages'] for f,h in m['files'].items()}
     chosen = {c:_setting(run.plain, c) for c in s.config}
-    source = [file_hash(run.cfg.data.path)] if 'data' in s.config and run.cfg.data.get('path') else []
+    read = [path for part,path in (('data', run.cfg.data.get('path')), ('pairs', run.cfg.pairs.reviews)) if path and part in s.config]
+    source = [file_hash(path) for path in read]
     return content_id(__version__, s.name, chosen, {f:made.get(f) for f in s.needs}, source, [prompt_hash(p) for p in ('solve_en', 'solve_ko')], n=16)
 
 def _is_done(run, s, manifest):
@@ -369,12 +371,20 @@ def transfer(run):
     left = funnel(done.transfers, asked=len(plan)).left
     return {k:int(v) for k,v in left.items()} | _paid(writer, gate, int(left['kept']))
 
-# %% ../nbs/15_pipeline.ipynb #e64decd4
+# %% ../nbs/15_pipeline.ipynb #6a9d9ff3
+def _reviewed(run, transfers, dropped):
+    "Those of `transfers` that the run's reviews leave"
+    if not run.cfg.pairs.reviews: return transfers
+    found = apply_reviews(transfers, read_records(run.cfg.pairs.reviews, Review), unreviewed=True)
+    dropped['rejected by reviewers'] += len(transfers)-len(found.records)
+    return found.records
+
+# %% ../nbs/15_pipeline.ipynb #29120d13
 def _sources(run, dropped):
     "The pairs of a run by strategy, without near-copies"
     hard, blueprints = run.read('hard_negatives.jsonl', HardNegative), run.read('blueprints.jsonl', Blueprint) if 'blueprint' in run.cfg.stages else []
     made = dict(mined=mined_pairs(hard, normalise_final=run.cfg.pairs.normalise_final, dropped=dropped))
-    if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(run.read('transfers.jsonl', Transfer), dropped, blueprints)
+    if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(_reviewed(run, run.read('transfers.jsonl', Transfer), dropped), dropped, blueprints)
     return {k:distinct_pairs(v, dropped=dropped) for k,v in made.items()}
 
 @stage(needs=('hard_negatives.jsonl', 'blueprints.jsonl', 'transfers.jsonl', 'held_out.jsonl'), makes=('pairs.jsonl', 'validation.jsonl', 'lint.json'), config=('pairs', 'seed'))
@@ -529,7 +539,7 @@ class _Made:
     mining = cached_property(lambda self: self._plain('mining.json', 'mine'))
     lint = cached_property(lambda self: self._plain('lint.json', 'pairs'))
 
-# %% ../nbs/15_pipeline.ipynb #651a800b
+# %% ../nbs/15_pipeline.ipynb #d29dfca0
 def _views(run, made):
     "Rows for the pictures of the report, as far as the run has them"
     last = made.after or made.before
@@ -537,7 +547,7 @@ def _views(run, made):
     transfers = funnel(made.transfers, asked=None).reset_index().astype(object).to_dict('records') if made.transfers else []
     groups = {'training pairs':made.pairs, 'hard negatives':made.hard_negatives, 'held out':made.held_out}
     near = map_rows(run.cfg.evaluation.map, seed=run.cfg.seed, **groups) if run.cfg.evaluation.map and made.pairs else None
-    return dict(mining=mined_rows(made.mining), transfers=transfers, lengths=length_rows(made.pairs), map=near, positions=position_rows(first))
+    return dict(mining=mined_rows(made.mining), transfers=transfers, lengths=length_rows(made.pairs), map=near, positions=position_rows(first), errors=error_rows(made.held_out, made.before, made.after) if made.before else None)
 
 # %% ../nbs/15_pipeline.ipynb #57bdbeb4
 def _checks(run, made):
