@@ -410,20 +410,21 @@ def _log_of(path):
     order = {str(k):n for n,k in enumerate((log['eval'].get('dataset') or {}).get('sample_ids') or ())} # they come as they were finished
     return log | dict(samples=sorted(log['samples'], key=lambda s: (order.get(str(s.get('id')), len(order)), s.get('epoch', 1))))
 
-# %% ../nbs/12d_harnesses.ipynb #1f47f9b5
+# %% ../nbs/12d_harnesses.ipynb #34a15bd9
 _SCORES = {'C':True, 'I':False, 'N':False, 'P':False} # right, wrong, no answer, partly right
 _STOPS = dict(max_tokens='length', model_length='length', content_filter='refused')
 
-def _text(content):
-    "The text of a message of inspect, which may come in parts"
-    if isinstance(content, str): return content
-    return '\n'.join(c['text'] for c in content if c.get('type')=='text')
+def _text(content, s):
+    "The text of a message of the sample `s`, which may come in parts, and each of them as a reference to what stands elsewhere in the sample"
+    if not isinstance(content, str): return '\n'.join(_text(c['text'], s) for c in content if c.get('type')=='text')
+    kept = content.removeprefix('attachment://')
+    return content if kept==content else s['attachments'][kept]
 
 def _sample_problem(rows, i, s):
     "The problem that a sample asks"
     own = (s.get('metadata') or {}).get('problem')
     if isinstance(own, str) and own.startswith('{"id":'): return Problem.model_validate_json(own)
-    asked = s['input'] if isinstance(s['input'], str) else next(_text(m['content']) for m in reversed(s['input']) if m['role']=='user')
+    asked = s['input'] if isinstance(s['input'], str) else next(_text(m['content'], s) for m in reversed(s['input']) if m['role']=='user')
     golds = [plain(t) for t in ([s['target']] if isinstance(s['target'], str) else s['target'])]
     return _made_of(rows, i, asked, tuple(s.get('choices') or ()), golds, 1)
 
@@ -439,7 +440,7 @@ def _scored(rows, i, s, scorer):
 def _sample_reading(rows, i, s, problem, scorer):
     "A sample as we and as inspect read it"
     said = (s.get('output') or {}).get('choices') or []
-    text, why = (_text(said[0]['message']['content']), said[0].get('stop_reason')) if said else ('', None)
+    text, why = (_text(said[0]['message']['content'], s), said[0].get('stop_reason')) if said else ('', None)
     finish = 'error' if s.get('error') else _STOPS.get(why, 'stop')
     r = grade(Response(problem_id=problem.id, model='-', text=text, finish=finish), problem)
     return Reading(problem, text, r.answer, r.correct, *_scored(rows, i, s, scorer), s['epoch']-1, finish)
