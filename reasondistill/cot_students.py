@@ -68,7 +68,7 @@ def cot_preset(
     try: return SftSettings(**{**cot_presets()[name], **changes})
     except ValidationError as e: raise UserError(f"student setting {'.'.join(map(str, e.errors()[0]['loc'])) or 'four_bit'}: {e.errors()[0]['msg']}") from None
 
-# %% ../nbs/20d_cot_students.ipynb #de901518
+# %% ../nbs/20d_cot_students.ipynb #90d5a81f
 def is_seq2seq(model)->bool:
     "True for an encoder–decoder"
     return bool(getattr(model.config, 'is_encoder_decoder', False))
@@ -81,7 +81,7 @@ def cot_student(
     import torch
     from transformers import AutoConfig
     quiet()
-    dtype = None if settings.four_bit else torch.float32
+    dtype = dtype_for('cuda' if torch.cuda.is_available() else 'cpu') if settings.rank else torch.float32
     try: seq2seq = bool(name) and AutoConfig.from_pretrained(str(name)).is_encoder_decoder
     except (OSError, ValueError) as e: raise UserError(f"student {str(name)!r}: {str(e).splitlines()[0][:200]} Give a folder or hub id, or nothing for the packaged student.") from e
     return _seq2seq(name, settings, dtype) if seq2seq else load(name, dtype, settings.four_bit)
