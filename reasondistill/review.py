@@ -7,7 +7,7 @@ __all__ = ['AXES', 'Decision', 'Rating', 'LAYOUT', 'VERDICTS', 'STATES', 'RULES'
            'changes', 'objection', 'ReviewStore', 'verdict', 'state_fits', 'select', 'agreement_table', 'Verdict',
            'settle', 'Reviewed', 'apply_reviews', 'export_reviews']
 
-# %% ../nbs/14_review.ipynb #28962e2c
+# %% ../nbs/14_review.ipynb #fdd88a31
 import json, sqlite3, threading
 from collections import Counter
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from pydantic import Field
 
 from .agreement import alpha_interval, by_rater, raw_agreement
 from .answers import extract_answer, right
-from .problem import Blueprint, Check, HardNegative, Pair, Problem, Record, Transfer, UserError, content_id, messages, read_records, write_records
+from reasondistill.problem import (Blueprint, Check, HardNegative, Pair, Problem, Record, Transfer, UserError, content_id, messages, read_records,
+    write_records)
 
 # %% ../nbs/14_review.ipynb #688f160c
 _version = cache(content_id) # a page asks for those of all items at every step
@@ -48,10 +49,11 @@ class Item(Record):
     @property
     def version(self)->str: return _version(self.prompt, self.chosen, self.rejected)
 
-# %% ../nbs/14_review.ipynb #36ac8fd6
+# %% ../nbs/14_review.ipynb #5c3c14a6
 def _transferred(t, seeds, plans):
     "The item of the transfer `t`"
-    return Item(id=t.id, of='transfer', prompt=messages(t.problem)[1]['content'], problem=t.problem, chosen=t.chosen, rejected=t.rejected, checks=t.checks, seed=seeds.get(t.seed_id),
+    return Item(id=t.id, of='transfer', prompt=messages(t.problem)[1]['content'], problem=t.problem, chosen=t.chosen, rejected=t.rejected,
+        checks=t.checks, seed=seeds.get(t.seed_id),
                 blueprint=plans.get(t.blueprint_id), subject=t.problem.subject, teacher=t.teacher, mode=t.mode)
 
 def _paired(p, seeds):
@@ -59,7 +61,8 @@ def _paired(p, seeds):
     seed = seeds.get(p.provenance.get('seed') or p.provenance.get('problem'))
     problem = seed.problem if seed and seed.id==p.provenance.get('problem') else None
     teacher = p.provenance.get('teacher') or (seed.golden.model if seed else '')
-    return Item(id=p.id, of='pair', prompt=p.prompt[-1]['content'], problem=problem, chosen=p.chosen, rejected=p.rejected, seed=seed, subject=p.subject, teacher=teacher, mode=p.strategy)
+    return Item(id=p.id, of='pair', prompt=p.prompt[-1]['content'], problem=problem, chosen=p.chosen, rejected=p.rejected, seed=seed,
+        subject=p.subject, teacher=teacher, mode=p.strategy)
 
 # %% ../nbs/14_review.ipynb #699c5f1c
 def items_of(
@@ -73,7 +76,7 @@ def items_of(
     seeds, plans, known = {h.id:h for h in hard_negatives}, {b.id:b for b in blueprints}, {t.id for t in transfers}
     return [_transferred(t, seeds, plans) for t in transfers] + [_paired(p, seeds) for p in pairs if p.provenance.get('transfer') not in known]
 
-# %% ../nbs/14_review.ipynb #9607a8f9
+# %% ../nbs/14_review.ipynb #c121929a
 _FILES = dict(transfers=Transfer, pairs=Pair, hard_negatives=HardNegative, blueprints=Blueprint)
 
 def read_items(
@@ -83,11 +86,12 @@ def read_items(
     folder = Path(folder)
     found = {k: read_records(folder/f'{k}.jsonl', cls) for k,cls in _FILES.items() if (folder/f'{k}.jsonl').exists()}
     items = items_of(**found)
-    if not items: raise UserError(f"{folder}: no transfers.jsonl or pairs.jsonl with anything in it: name the folder of a run, such as runs/quickstart")
+    if not items: raise UserError(f"{folder}: no transfers.jsonl or pairs.jsonl with anything in it: name the folder of a run")
     return items
 
-# %% ../nbs/14_review.ipynb #aa912a3a
-AXES = dict(logic='every step follows and the conclusion is reached', naming='things and quantities are called what they are', compactness='nothing superfluous, nothing said twice')
+# %% ../nbs/14_review.ipynb #3653b544
+AXES = dict(logic='every step follows and the conclusion is reached', naming='things and quantities are called what they are',
+    compactness='nothing superfluous, nothing said twice')
 Decision = Literal['open', 'accept', 'edit', 'reject']
 Rating = Field(default=None, ge=1, le=5) # of the chosen path; None: not rated
 
@@ -116,7 +120,7 @@ def _misled(item, name, text):
     if name=='chosen' and not fits: return f"The chosen path must end at the key, {key}; it ends at {answer or 'no answer that can be read'}."
     return f"The rejected path must not end at the key, {key}." if name=='rejected' and fits else ''
 
-# %% ../nbs/14_review.ipynb #e7ac47b3
+# %% ../nbs/14_review.ipynb #a35688ac
 def changes(
     item:Item,
     edits:dict[str, str], # of question, chosen, rejected
@@ -124,6 +128,7 @@ def changes(
     "The texts in `edits` that are not what `item` has"
     return {k:v.strip() for k,v in edits.items() if k in item.texts and v.strip()!=item.texts[k].strip()}
 
+# %% ../nbs/14_review.ipynb #81cbabb6
 def objection(
     item:Item,
     review:Review,
@@ -135,10 +140,12 @@ def objection(
     if review.decision!='edit': return ''
     return next(filter(None, (_misled(item, k, v) for k,v in changed.items())), '') if changed else "Nothing was changed: change a text, or accept."
 
-# %% ../nbs/14_review.ipynb #fc2c2fd4
+# %% ../nbs/14_review.ipynb #cc1a5e6e
 LAYOUT = 1 # version of the file's layout
 _COLUMNS = tuple(Review.model_fields)
-_TABLE = f"create table if not exists review (id integer primary key, {', '.join(c+(' integer' if c in AXES else ' text not null') for c in _COLUMNS)})"
+_TYPED = ', '.join(c+(' integer' if c in AXES else ' text not null') for c in _COLUMNS)
+_SETUP = ('pragma synchronous=full', f'create table if not exists review (id integer primary key, {_TYPED})',
+          'create index if not exists mine on review (reviewer, item, id)', f'pragma user_version={LAYOUT}')
 
 def _as_row(review): return tuple(json.dumps(v, ensure_ascii=False) if k=='edits' else v for k,v in review.model_dump().items())
 def _as_review(row): return Review(**{k: json.loads(v) if k=='edits' else v for k,v in zip(_COLUMNS, row)})
@@ -148,13 +155,13 @@ def _opened(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
     tables, (version,) = {t for t, in db.execute("select name from sqlite_master where type='table'")}, db.execute('pragma user_version').fetchone()
-    if version>LAYOUT: raise UserError(f"{path}: made by a later version of reasondistill (layout {version}, known here: {LAYOUT}): update reasondistill")
+    if version>LAYOUT: raise UserError(f"{path}: made by a later version of reasondistill (layout {version}): update reasondistill")
     if tables-{'review'}: raise UserError(f"{path}: this is some other program's database: name another file for the reviews")
     if db.execute('pragma journal_mode').fetchone()[0]!='wal': db.execute('pragma journal_mode=wal')
-    for do in ('pragma synchronous=full', _TABLE, 'create index if not exists mine on review (reviewer, item, id)', f'pragma user_version={LAYOUT}'): db.execute(do)
+    for do in _SETUP: db.execute(do)
     return db
 
-# %% ../nbs/14_review.ipynb #1a3978e9
+# %% ../nbs/14_review.ipynb #6ace9137
 class ReviewStore:
     "Every review ever given, in one SQLite file"
     def __init__(self, path:str|Path): # a file, which several threads and processes may use at once
@@ -162,7 +169,9 @@ class ReviewStore:
         try: self.db = _opened(self.path)
         except (OSError, sqlite3.Error) as e: raise self._trouble(e) from e
 
-    def _trouble(self, e): return UserError(f"{self.path}: {e}. Check that the file is one of reviews, that it and its folder can be written, and that the disk is not full. What was saved is not touched.")
+    def _trouble(self, e):
+        return UserError(f"{self.path}: {e}. Check that the file is one of reviews, that it and its folder can be written, and that the disk is not full. "
+                         "What was saved is not touched.")
 
     def _all(self, sql, *values):
         try:
@@ -175,22 +184,26 @@ class ReviewStore:
         self._all(f"insert into review ({', '.join(_COLUMNS)}) values ({', '.join('?'*len(_COLUMNS))})", *_as_row(review))
         return review
 
+    def _reviews(self, where, *values):
+        return [_as_review(r) for r in self._all(f"select {', '.join(_COLUMNS)} from review where {where}", *values)]
+
     def history(self, item:str, reviewer:str)->list[Review]:
         "All that `reviewer` ever said of `item`, the first first"
-        return [_as_review(r) for r in self._all(f"select {', '.join(_COLUMNS)} from review where item=? and reviewer=? order by id", item, reviewer)]
+        return self._reviews('item=? and reviewer=? order by id', item, reviewer)
 
     def get(self, item:Item, reviewer:str)->Review:
         "What `reviewer` says of this version of `item`; an empty review if nothing"
-        rows = self._all(f"select {', '.join(_COLUMNS)} from review where item=? and reviewer=? and version=? order by id desc limit 1", item.id, reviewer, item.version)
-        return _as_review(rows[0]) if rows else Review(item=item.id, reviewer=reviewer, version=item.version)
+        found = self._reviews('item=? and reviewer=? and version=? order by id desc limit 1', item.id, reviewer, item.version)
+        return found[0] if found else Review(item=item.id, reviewer=reviewer, version=item.version)
 
     def latest(self)->list[Review]:
         "What holds: the newest review of every reviewer on every version of every item"
-        return [_as_review(r) for r in self._all(f"select {', '.join(_COLUMNS)} from review where id in (select max(id) from review group by item, reviewer, version) order by id")]
+        return self._reviews('id in (select max(id) from review group by item, reviewer, version) order by id')
 
     def decisions(self, reviewer:str)->dict[tuple[str, str], str]: # (item, version) -> decision
         "What `reviewer` decided"
-        return {(i, v): d for i,v,d in self._all('select item, version, decision from review where id in (select max(id) from review where reviewer=? group by item, version)', reviewer)}
+        newest = 'select max(id) from review where reviewer=? group by item, version'
+        return {(i, v): d for i,v,d in self._all(f'select item, version, decision from review where id in ({newest})', reviewer)}
 
     def close(self): self.db.close()
 
@@ -223,7 +236,7 @@ def select(
     return [i for i in items if (not verdict_is or verdict(i, check)==verdict_is) and subject in ('', i.subject) and teacher in ('', i.teacher)
             and state_fits(decisions.get((i.id, i.version), 'open'), state)]
 
-# %% ../nbs/14_review.ipynb #cbf4926b
+# %% ../nbs/14_review.ipynb #8401f225
 def _agreed(name, reviews, level):
     "Row of the table for the field `name`"
     value = lambda r: None if r.decision=='open' and name=='decision' else getattr(r, name)
@@ -233,6 +246,7 @@ def _agreed(name, reviews, level):
     except UserError as e: return row | dict(note=str(e))
     return row | dict(alpha=a.value, low=a.low, high=a.high, note='')
 
+# %% ../nbs/14_review.ipynb #a7420405
 def agreement_table(
     reviews:Sequence[Review], # the newest of each reviewer and item
 ): # a DataFrame: Krippendorff's alpha with its 95% interval, and `raw`, the share of equal pairs
@@ -241,8 +255,8 @@ def agreement_table(
     rows = {n: _agreed(n, reviews, l) for n,l in (('decision', 'nominal'), *((a, 'ordinal') for a in AXES))}
     return pd.DataFrame(rows).T.reindex(columns=['reviewers', 'ratings', 'shared', 'raw', 'alpha', 'low', 'high', 'note'])
 
-# %% ../nbs/14_review.ipynb #ab11bd3a
-RULES = dict(majority=lambda favour, against: favour>against, unanimous=lambda favour, against: favour>0 and not against, any=lambda favour, against: favour>0)
+# %% ../nbs/14_review.ipynb #5a66b629
+RULES = dict(majority=lambda favour, against: favour>against, unanimous=lambda favour, against: favour>0==against, any=lambda favour, against: favour>0)
 
 @dataclass(frozen=True)
 class Verdict:
@@ -259,7 +273,7 @@ def _text_of_majority(favour):
     best = [k for k in best if k] or best
     return dict(best[0]) if len(best)==1 else None
 
-# %% ../nbs/14_review.ipynb #f22a7ac0
+# %% ../nbs/14_review.ipynb #66aa2c79
 def settle(
     reviews:Sequence[Review], # of one version of one item, the newest of each reviewer
     rule:str='majority', # one of RULES
@@ -271,11 +285,12 @@ def settle(
     votes, reasons = {d: sum(r.decision==d for r in decided) for d in ('accept', 'edit', 'reject')}, tuple(r.reason for r in decided if r.reason)
     favour = [r for r in decided if r.decision!='reject']
     if len(decided)<max(1, reviewers): return Verdict('unreviewed', votes, {}, reasons)
-    if not RULES[rule](len(favour), votes['reject']): return Verdict('tied' if rule=='majority' and len(favour)==votes['reject'] else 'rejected', votes, {}, reasons)
+    tie = rule=='majority' and len(favour)==votes['reject']
+    if not RULES[rule](len(favour), votes['reject']): return Verdict('tied' if tie else 'rejected', votes, {}, reasons)
     edits = _text_of_majority(favour)
     return Verdict('tied' if edits is None else 'edited' if edits else 'kept', votes, edits or {}, reasons)
 
-# %% ../nbs/14_review.ipynb #5588c685
+# %% ../nbs/14_review.ipynb #09dd00e9
 def _note(v): return ', '.join(f'{d} {n}' for d,n in v.votes.items() if n)
 
 def _reviewed_transfer(t, v):
@@ -285,14 +300,18 @@ def _reviewed_transfer(t, v):
     problem = t.problem.model_copy(update=dict(question=v.edits.get('question', t.problem.question)))
     paths = {k: v.edits.get(k, getattr(t, k)) for k in ('chosen', 'rejected')}
     answer = extract_answer(paths['rejected'], problem).value if 'rejected' in v.edits else t.rejected_answer
-    return t.model_copy(update=dict(id=content_id(t.id, v.edits), problem=problem, **paths, rejected_answer=answer, checks=(*t.checks, check), meta=t.meta | dict(unreviewed=t.id)))
+    return t.model_copy(update=dict(id=content_id(t.id, v.edits), problem=problem, **paths, rejected_answer=answer, checks=(*t.checks, check),
+        meta=t.meta | dict(unreviewed=t.id)))
 
-# %% ../nbs/14_review.ipynb #7269f460
+# %% ../nbs/14_review.ipynb #438e9013
 def _put(pair, text, old, new, name):
     "`text` of `pair` with `new` in the place of `old`"
-    if old not in text: raise UserError(f"pair {pair.id}, field {name}: is not the text that was reviewed, so the edit has no place: apply the reviews to the transfers, and make the pairs again")
+    if old not in text:
+        raise UserError(f"pair {pair.id}, field {name}: is not the text that was reviewed, so the edit has no place: "
+                        "apply the reviews to the transfers, and make the pairs again")
     return text.replace(old, new, 1)
 
+# %% ../nbs/14_review.ipynb #fb6ffb51
 def _reviewed_pair(p, v, item):
     "The pair `p`, made from `item`, with what the verdict `v` changed"
     origin = p.provenance | dict(review=_note(v))
@@ -301,7 +320,8 @@ def _reviewed_pair(p, v, item):
     *before, user = p.prompt
     if 'question' in v.edits: user = user | dict(content=_put(p, user['content'], item.texts['question'], v.edits['question'], 'prompt'))
     prompt = (*before, user)
-    return p.model_copy(update=dict(id=content_id(prompt, *texts.values(), p.strategy), prompt=prompt, **texts, provenance=origin | dict(unreviewed=p.id)))
+    return p.model_copy(update=dict(id=content_id(prompt, *texts.values(), p.strategy), prompt=prompt, **texts,
+        provenance=origin | dict(unreviewed=p.id)))
 
 # %% ../nbs/14_review.ipynb #161bc3b0
 @dataclass(frozen=True)
@@ -322,7 +342,7 @@ class Reviewed:
         import pandas as pd
         return pd.DataFrame(self.rows)
 
-# %% ../nbs/14_review.ipynb #7a575e11
+# %% ../nbs/14_review.ipynb #3b9e0e8a
 def _by_item(reviews):
     "The newest of `reviews` of each reviewer on each version, by item"
     heard = {}
@@ -337,6 +357,7 @@ def _item_of(record, known):
         raise UserError(f"pair {record.id}: was reviewed as transfer {through}: pass items=read_items(folder) of its run")
     return known.get(record.id) or known[through]
 
+# %% ../nbs/14_review.ipynb #3824cf89
 def apply_reviews(
     records:Sequence[Transfer|Pair],
     reviews:Sequence[Review], # as `ReviewStore.latest` gives them
@@ -355,7 +376,8 @@ def apply_reviews(
         v = settle([x for x in said if x.version==item.version], rule, reviewers)
         if v.fate in ('kept', 'edited'): out.append(_reviewed_transfer(r, v) if isinstance(r, Transfer) else _reviewed_pair(r, v, item))
         elif v.fate=='unreviewed' and unreviewed: out.append(r)
-        rows.append(dict(id=r.id, item=item.id, fate=v.fate, **v.votes, outdated=sum(x.version!=item.version for x in said), reasons='; '.join(v.reasons)))
+        rows.append(dict(id=r.id, item=item.id, fate=v.fate, **v.votes, outdated=sum(x.version!=item.version for x in said),
+            reasons='; '.join(v.reasons)))
     return Reviewed(out, rows, rule)
 
 # %% ../nbs/14_review.ipynb #102a57fe

@@ -7,7 +7,7 @@ __all__ = ['FILTERS', 'EDITABLE', 'LOCAL', 'SHORTEST', 'Passwords', 'item_html',
            'status_html', 'view', 'agreement_seen', 'agreement_html', 'Events', 'page', 'read_passwords', 'check_open',
            'admits', 'review', 'main']
 
-# %% ../nbs/14b_review_page.ipynb #b747ac4a
+# %% ../nbs/14b_review_page.ipynb #246b17d0
 import argparse, hmac, os, sys, threading
 from collections import Counter
 from functools import cache, partial
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Callable, Sequence
 
 from .problem import UserError, content_id
-from .review import AXES, STATES, VERDICTS, Item, Review, ReviewStore, agreement_table, changes, export_reviews, objection, read_items, select
+from reasondistill.review import (AXES, STATES, VERDICTS, Item, Review, ReviewStore, agreement_table, changes, export_reviews, objection, read_items,
+    select)
 
-# %% ../nbs/14b_review_page.ipynb #a00264b0
+# %% ../nbs/14b_review_page.ipynb #c515c599
 @cache
 def _templates():
     "The package's templates; every value is escaped"
@@ -26,6 +27,7 @@ def _templates():
 
 def _fill(name, **values): return _templates().get_template(f'{name}.jinja').render(**values)
 
+# %% ../nbs/14b_review_page.ipynb #9e1a214d
 def item_html(
     item:Item,
     edited:bool=False, # the reviewer has changed its texts: the page then opens the editor
@@ -70,7 +72,7 @@ class Desk:
         votes = Counter(said.get((i.id, i.version), 'open') for i in self.items)
         return {d: votes[d] for d in ('accept', 'edit', 'reject')}
 
-# %% ../nbs/14b_review_page.ipynb #bc90686f
+# %% ../nbs/14b_review_page.ipynb #472474bb
 EDITABLE = ('question', 'chosen', 'rejected')
 _SAYS = dict(open='Noted', accept='Accepted', edit='Edited', reject='Rejected')
 
@@ -91,10 +93,12 @@ def decide(
 )->Review:
     "Save what `reviewer` decides; a `UserError` says why that cannot be taken"
     item = desk[id]
-    review = Review(item=id, reviewer=reviewer, decision=decision, **dict(zip(AXES, ratings)), reason=reason.strip(), comment=comment.strip(), edits=changes(item, texts), version=item.version)
+    review = Review(item=id, reviewer=reviewer, decision=decision, **dict(zip(AXES, ratings)), reason=reason.strip(), comment=comment.strip(),
+        edits=changes(item, texts), version=item.version)
     if why := objection(item, review): raise UserError(why)
     with desk.lock: return _save(desk, review)
 
+# %% ../nbs/14b_review_page.ipynb #9f95f128
 def note(
     desk:Desk,
     reviewer:str,
@@ -110,17 +114,20 @@ def note(
         review = Review(**held.model_dump() | said | dict(edits=changes(item, item.texts | held.edits | texts)))
         return _save(desk, review.model_copy(update=dict(decision='open')) if objection(item, review) else review)
 
-# %% ../nbs/14b_review_page.ipynb #856a6053
+# %% ../nbs/14b_review_page.ipynb #d93f662b
 def bar_html(desk:Desk, reviewer:str='', id:str='', login:bool=False)->str:
     "The line above the item: the run, the place in it, what `reviewer` has done"
     votes = desk.progress(reviewer) if reviewer else dict(accept=0, edit=0, reject=0)
-    return _fill('review_bar.html', run=desk.name, reviewer=reviewer, place=desk.place.get(id, -1)+1, total=len(desk.items), votes=votes, decided=sum(votes.values()), login=login)
+    return _fill('review_bar.html', run=desk.name, reviewer=reviewer, place=desk.place.get(id, -1)+1, total=len(desk.items), votes=votes,
+        decided=sum(votes.values()), login=login)
 
+# %% ../nbs/14b_review_page.ipynb #c8568abd
 def status_html(text:str, wrong:bool=False)->str:
     "A line that says `text`, which may hold anything"
     from markupsafe import Markup
     return str(Markup('<p role="status" class="{}">{}</p>').format('wrong' if wrong else 'right', text))
 
+# %% ../nbs/14b_review_page.ipynb #aa8d48a7
 def view(
     desk:Desk,
     reviewer:str,
@@ -135,12 +142,13 @@ def view(
     return (bar_html(desk, reviewer, id, login), item_html(item, bool(held.edits)), id, *(getattr(held, a) for a in AXES), held.reason, held.comment,
             *(texts[k] for k in EDITABLE), status_html(status or ('' if held.decision=='open' else f'{_SAYS[held.decision]} before.')))
 
-# %% ../nbs/14b_review_page.ipynb #e0166c79
+# %% ../nbs/14b_review_page.ipynb #7e6c367b
 def agreement_seen(desk:Desk, reviewer:str):
     "How far reviewers agree on the items that `reviewer` has decided, see `agreement_table`"
     mine = {k for k,d in desk.store.decisions(reviewer).items() if d!='open'}
     return agreement_table([r for r in desk.store.latest() if (r.item, r.version) in mine])
 
+# %% ../nbs/14b_review_page.ipynb #bb585e28
 def agreement_html(desk:Desk, reviewer:str)->str:
     "The same as HTML"
     table = agreement_seen(desk, reviewer)
@@ -199,36 +207,56 @@ class Events:
         filters = me.get('filters') or ['']*len(FILTERS)
         return (*self.show(name, me['id'] if me.get('id') in self.desk.place else self.desk.items[0].id, filters), *filters)
 
-# %% ../nbs/14b_review_page.ipynb #abc80b81
+# %% ../nbs/14b_review_page.ipynb #929943f3
 def _filters(gr, desk):
     "Dropdowns in the order of FILTERS"
     any_ = lambda values: [('any', ''), *((v, v) for v in values)]
+    known = zip(FILTERS, ('Decided by me', 'Check', 'Verdict of the check', 'Subject', 'Teacher'),
+                (STATES, desk.values('check'), VERDICTS, desk.values('subject'), desk.values('teacher')))
     with gr.Accordion('Filters', open=False, elem_id='filters'), gr.Row():
-        return [gr.Dropdown(any_(v), value='', label=l, elem_id=f'filter_{n}', min_width=140, filterable=False) for n,l,v in (('state', 'Decided by me', STATES),
-                ('check', 'Check', desk.values('check')), ('verdict_is', 'Verdict of the check', VERDICTS), ('subject', 'Subject', desk.values('subject')), ('teacher', 'Teacher', desk.values('teacher')))]
+        return [gr.Dropdown(any_(v), value='', label=l, elem_id=f'filter_{n}', min_width=140, filterable=False) for n,l,v in known]
+
+# %% ../nbs/14b_review_page.ipynb #89bf016a
+_FIELDS = dict(reason='needed to reject or edit', comment='anything else')
+_BUTTONS = dict(back=('← Back', 'secondary'), accept=('Accept', 'primary'), edit=('Edit', 'secondary'), reject=('Reject', 'stop'),
+                next=('Next →', 'secondary'))
 
 def _panel(gr):
-    "Ratings, reason, comment; buttons by name; the line that says what happened"
+    "Scales and fields; buttons by name; the line that says what happened"
     with gr.Column(elem_id='panel'):
         with gr.Row(elem_classes='row'):
             said = [gr.Radio([1, 2, 3, 4, 5], label=a.capitalize(), elem_id=a, min_width=190) for a in AXES]
-            said += [gr.Textbox(label=l, elem_id=n, lines=1, max_lines=4, placeholder=t, min_width=220) for n,l,t in (('reason', 'Reason', 'needed to reject or edit'), ('comment', 'Remark', 'anything else'))]
-        with gr.Row(elem_classes='row'):
-            buttons = {n: gr.Button(l, elem_id=n, variant=v, min_width=80, size='md') for n,l,v in (('back', '← Back', 'secondary'), ('accept', 'Accept', 'primary'), ('edit', 'Edit', 'secondary'),
-                       ('reject', 'Reject', 'stop'), ('next', 'Next →', 'secondary'))}
+            said += [gr.Textbox(label=n.capitalize(), elem_id=n, lines=1, max_lines=4, placeholder=t, min_width=220) for n,t in _FIELDS.items()]
+        with gr.Row(elem_classes='row'): buttons = {n: gr.Button(l, elem_id=n, variant=v, min_width=80, size='md') for n,(l,v) in _BUTTONS.items()}
         status = gr.HTML(elem_id='status')
         gr.HTML(_fill('review_keys.html'), elem_id='keyline')
     return said, buttons, status
 
+# %% ../nbs/14b_review_page.ipynb #e1091651
 def _editor(gr):
-    "The editable texts and the button that saves them"
+    "The editable texts, and the buttons that save them and take them back"
+    def text(k): return gr.Textbox(label=f'{k.capitalize()}, edited', elem_id=f'edit_{k}', lines=3, max_lines=14, min_width=300)
     with gr.Column(elem_id='editor'):
-        def text(k): return gr.Textbox(label=f'{k.capitalize()}, edited', elem_id=f'edit_{k}', lines=3, max_lines=14, min_width=300)
         texts = [text(EDITABLE[0])]
         with gr.Row(): texts += [text(k) for k in EDITABLE[1:]]
-        with gr.Row(): return texts, gr.Button('Save the edit', elem_id='save_edit', variant='primary'), gr.Button('Undo the changes', elem_id='undo_edit')
+        with gr.Row():
+            save, undo = gr.Button('Save the edit', elem_id='save_edit', variant='primary'), gr.Button('Undo the changes', elem_id='undo_edit')
+    return texts, save, undo
 
-# %% ../nbs/14b_review_page.ipynb #a398c05c
+# %% ../nbs/14b_review_page.ipynb #eed231f9
+def _reader(gr, login):
+    "The field for a name, and its button"
+    about = 'Decisions are kept under it. No other reviewer sees yours.'
+    with gr.Row(elem_id='who', visible=not login):
+        name = gr.Textbox(label='Your name', info=about, elem_id='name', max_lines=1, max_length=60)
+        return name, gr.Button('Begin', elem_id='begin', variant='primary')
+
+def _memory(gr, desk):
+    "What the browser keeps, apart for each file of reviews"
+    key = f'reasondistill-{content_id(desk.name, str(desk.store.path))}'
+    return gr.BrowserState(dict(reviewer='', id='', filters=[]), storage_key=key, secret='reviews')
+
+# %% ../nbs/14b_review_page.ipynb #9aade9b3
 def page(
     desk:Desk,
     login:bool=False, # reviewers log in; else they say who they are
@@ -238,17 +266,18 @@ def page(
     from types import SimpleNamespace as Parts
     with gr.Blocks(title=f'Review {desk.name}', analytics_enabled=False, fill_width=True) as app:
         p = Parts(bar=gr.HTML(bar_html(desk), elem_id='bar'))
-        with gr.Row(elem_id='who', visible=not login): p.name, p.start = gr.Textbox(label='Your name', info='Decisions are kept under it. No other reviewer sees yours.', elem_id='name', max_lines=1, max_length=60), gr.Button('Begin', elem_id='begin', variant='primary')
+        p.name, p.start = _reader(gr, login)
         p.filters, p.card = _filters(gr, desk), gr.HTML(elem_id='card')
         p.texts, p.save, p.undo = _editor(gr)
         p.said, p.buttons, p.status = _panel(gr)
         gr.HTML(_fill('review_axes.html', axes=AXES))
-        with gr.Accordion('Agreement on what I have decided', open=False, elem_id='more'): p.agree, p.agreed = gr.Button('Compute', elem_id='agree', size='sm'), gr.HTML(elem_id='agreement')
-        p.shown, p.me = gr.Textbox(visible='hidden', elem_id='shown'), gr.BrowserState(dict(reviewer='', id='', filters=[]), storage_key=f'reasondistill-{content_id(desk.name, str(desk.store.path))}', secret='reviews')
+        with gr.Accordion('Agreement on what I have decided', open=False, elem_id='more'):
+            p.agree, p.agreed = gr.Button('Compute', elem_id='agree', size='sm'), gr.HTML(elem_id='agreement')
+        p.shown, p.me = gr.Textbox(visible='hidden', elem_id='shown'), _memory(gr, desk)
         _wire(gr, app, p, desk, login)
     return app
 
-# %% ../nbs/14b_review_page.ipynb #423e6756
+# %% ../nbs/14b_review_page.ipynb #8d9e74af
 def _name(text): return ' '.join(str(text or '').split())[:60]
 
 def _asker(gr, login):
@@ -259,6 +288,7 @@ def _asker(gr, login):
         return event
     return asked
 
+# %% ../nbs/14b_review_page.ipynb #0ca3fc0f
 def _wire(gr, app, p, desk, login):
     "Connect the parts `p` of the page to `desk`"
     events, asked = Events(desk, login), _asker(gr, login)
@@ -271,12 +301,14 @@ def _wire(gr, app, p, desk, login):
     for d,b in (('accept', p.buttons['accept']), ('reject', p.buttons['reject']), ('edit', p.save)):
         b.click(asked(partial(events.decide, d)), [p.me, *said, *p.filters], out, **calm)
     fields = dict(zip((*AXES, 'reason', 'comment', *EDITABLE), (*p.said, *p.texts)))
-    for f,w in fields.items(): (w.input if f in AXES else w.blur)(asked(partial(events.note, f)), [p.me, p.shown, w], p.status, trigger_mode='multiple', **calm)
+    for f,w in fields.items():
+        said_it = w.input if f in AXES else w.blur
+        said_it(asked(partial(events.note, f)), [p.me, p.shown, w], p.status, trigger_mode='multiple', **calm)
     p.undo.click(asked(events.undo), [p.me, p.shown], [*p.texts, p.status], **calm)
     p.agree.click(asked(partial(agreement_html, desk)), p.me, p.agreed, **calm)
     p.shown.change(None, js='() => { window.reviewShown?.(); }')
 
-# %% ../nbs/14b_review_page.ipynb #89bf016a
+# %% ../nbs/14b_review_page.ipynb #f3283bf0
 LOCAL, SHORTEST = ('127.0.0.1', 'localhost', '::1'), 8
 Passwords = str | dict[str, str] | None
 
@@ -290,16 +322,19 @@ def read_passwords(
         if ':' not in l: raise UserError(f"{path}, line {k}: write a name, a colon and a password")
     return {n.strip(): w.strip() for n,w in (l.split(':', 1) for l in lines)}
 
+# %% ../nbs/14b_review_page.ipynb #bf60221b
 def check_open(
     host:str, # address to serve at
     passwords:Passwords, # one for all, one for each name, or None
 ):
     "A `UserError` if the page would be open to others without a proper password"
     if not passwords and host not in LOCAL:
-        raise UserError(f"host {host}: others can reach this address, so reviewers need a password: give passwords, or --passwords FILE, or set REASONDISTILL_REVIEW_PASSWORD")
+        raise UserError(f"host {host}: others can reach this address, so reviewers need a password: "
+                        "give passwords, or --passwords FILE, or set REASONDISTILL_REVIEW_PASSWORD")
     if passwords is not None and any(len(w)<SHORTEST for w in ([passwords] if isinstance(passwords, str) else passwords.values())):
         raise UserError(f"passwords: each needs at least {SHORTEST} characters")
 
+# %% ../nbs/14b_review_page.ipynb #d9ab3bc1
 def admits(passwords:Passwords)->Callable[[str, str], bool]:
     "The function that says whether a name and a password go together, in a time that tells nothing"
     def fits(name, given):
@@ -307,14 +342,21 @@ def admits(passwords:Passwords)->Callable[[str, str], bool]:
         return hmac.compare_digest(given.encode(), (right or '').encode()) and bool(name.strip()) and right is not None
     return fits
 
-# %% ../nbs/14b_review_page.ipynb #eed231f9
+# %% ../nbs/14b_review_page.ipynb #b4a6bdea
 def _look(gr):
     "Style, script and fonts of the page, all from the package or the reader's machine"
     def fonts(*names): return [gr.themes.Font(n) for n in names]
     raw = lambda name: _templates().get_template(name).render()
-    return dict(head=f"<style>{raw('review.css.jinja')}</style><script>{raw('review.js.jinja')}</script>", # `css` would be rewritten to apply below the body only
-        theme=gr.themes.Base(font=fonts('system-ui', 'Noto Sans KR', 'Noto Sans CJK KR', 'NanumGothic', 'sans-serif'), font_mono=fonts('ui-monospace', 'monospace')))
+    text, code = fonts('system-ui', 'Noto Sans KR', 'Noto Sans CJK KR', 'NanumGothic', 'sans-serif'), fonts('ui-monospace', 'monospace')
+    theme = gr.themes.Base(font=text, font_mono=code)
+    # `css` would be rewritten so that it applies below the body only
+    return dict(theme=theme, head=f"<style>{raw('review.css.jinja')}</style><script>{raw('review.js.jinja')}</script>")
 
+# nothing that leaves the machine, and nothing of Gradio's own that reviewers do not need
+_CLOSED = dict(share=False, run_history=False, footer_links=[], ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, num_workers=0,
+               max_file_size=1)
+
+# %% ../nbs/14b_review_page.ipynb #d2374151
 def review(
     folder:str|Path, # of a run
     host:str='127.0.0.1', # address to serve at; any but this machine's own needs passwords
@@ -330,25 +372,26 @@ def review(
     try: import gradio as gr
     except ImportError as e: raise UserError(f"the review page needs gradio ({e}): pip install 'reasondistill[review]'") from e
     app = page(desk, login=passwords is not None)
-    try: app.launch(server_name=host, server_port=port, auth=admits(passwords) if passwords is not None else None, share=False, run_history=False, footer_links=[], ssr_mode=False,
-                    enable_monitoring=False, pwa=False, mcp_server=False, num_workers=0, max_file_size=1, quiet=True, prevent_thread_lock=True, **_look(gr))
+    auth = admits(passwords) if passwords is not None else None
+    try: app.launch(server_name=host, server_port=port, auth=auth, quiet=True, prevent_thread_lock=True, **_CLOSED, **_look(gr))
     except OSError as e: raise UserError(f"port {port or '7860 to 7959'}: {e}. Name another port, or none to have a free one taken.") from e
     app.allowed_paths = [] # whatever GRADIO_ALLOWED_PATHS says
     return app
 
-# %% ../nbs/14b_review_page.ipynb #958b7743
+# %% ../nbs/14b_review_page.ipynb #97c1cbdb
 def _arguments():
     "The parser of the command line"
     parse = argparse.ArgumentParser(prog='python -m reasondistill.review_page', description='Review the training pairs of a run in the browser.')
     parse.add_argument('folder', help='of the run, such as runs/quickstart')
     parse.add_argument('--host', default='127.0.0.1', help='address to serve at; any but 127.0.0.1 needs passwords')
     parse.add_argument('--port', type=int, help='default: the first free one from 7860')
-    parse.add_argument('--passwords', metavar='FILE', help='lines of the form "name: password"; one password for all can be set as REASONDISTILL_REVIEW_PASSWORD')
+    parse.add_argument('--passwords', metavar='FILE', help='lines of the form "name: password"; one for all can be set as REASONDISTILL_REVIEW_PASSWORD')
     parse.add_argument('--reviews', metavar='FILE', help='the file of decisions; default: reviews.sqlite in the folder')
     parse.add_argument('--export', metavar='FILE', help='write the decisions to FILE as JSON lines, and do not serve')
     parse.add_argument('--agreement', action='store_true', help='show how far reviewers agree, and do not serve')
     return parse
 
+# %% ../nbs/14b_review_page.ipynb #dc530ea1
 def _told(a):
     "Export and agreement, as the arguments `a` ask"
     path = Path(a.reviews or Path(a.folder)/'reviews.sqlite')
@@ -357,6 +400,7 @@ def _told(a):
     if a.export: print(f"{len(export_reviews(store, a.export))} reviews: {a.export}")
     if a.agreement: print(agreement_table(store.latest()).to_string(float_format='{:.2f}'.format))
 
+# %% ../nbs/14b_review_page.ipynb #1c33ca79
 def main(
     args:Sequence[str]|None=None, # None: those of the command line
 )->int: # exit code
@@ -364,7 +408,8 @@ def main(
     a = _arguments().parse_args(args)
     try:
         if a.export or a.agreement: return _told(a) or 0
-        app = review(a.folder, a.host, a.port, read_passwords(a.passwords) if a.passwords else os.environ.get('REASONDISTILL_REVIEW_PASSWORD'), a.reviews)
+        passwords = read_passwords(a.passwords) if a.passwords else os.environ.get('REASONDISTILL_REVIEW_PASSWORD')
+        app = review(a.folder, a.host, a.port, passwords, a.reviews)
         print(f"Reviewing {a.folder} at {app.local_url} (Ctrl+C ends it; every decision is saved at once)", flush=True)
         app.block_thread()
     except UserError as e:
