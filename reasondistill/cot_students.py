@@ -145,7 +145,7 @@ def collate_rows(
     labels = [r.completion if seq2seq else (-100,)*len(r.prompt)+r.completion for r in rows]
     return dict(input_ids=padded(read, pad), attention_mask=padded([[1]*len(x) for x in read], 0), labels=padded(labels, -100))
 
-# %% ../nbs/20d_cot_students.ipynb #9cee568d
+# %% ../nbs/20d_cot_students.ipynb #1b03aab3
 class TextLM(LocalLM):
     "A decoder that continues a text: the content of the messages, without any chat format"
     def prompt(self, messages)->str: return ''.join(m['content'] for m in messages)
@@ -170,7 +170,8 @@ class Seq2SeqLM:
         if any(r.temperature for r in batch): raise UserError(f"{self.name}: an encoder–decoder answers greedily here; ask at temperature 0")
         pad = self.tok.eos_token_id if self.tok.pad_token_id is None else self.tok.pad_token_id
         read = collate_rows([SftRow(tuple(self.ids(r)), (0,)) for r in batch], pad, seq2seq=True)
-        with torch.inference_mode(): out = self.model.generate(**{k:read[k].to(self.model.device) for k in ('input_ids', 'attention_mask')}, do_sample=False, num_beams=1, max_new_tokens=max(r.max_tokens for r in batch))
+        x = {k:read[k].to(self.model.device) for k in ('input_ids', 'attention_mask')}
+        with torch.inference_mode(): out = self.model.generate(**x, do_sample=False, num_beams=1, max_new_tokens=max(r.max_tokens for r in batch))
         return [self._completion(ids.tolist()[1:], r) for ids,r in zip(out, batch)]
 
     def _completion(self, said, request):
@@ -241,7 +242,7 @@ def with_lora(model, settings:SftSettings):
     kind = 'SEQ_2_SEQ_LM' if is_seq2seq(model) else 'CAUSAL_LM'
     return get_peft_model(model, LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, task_type=kind, target_modules='all-linear'))
 
-# %% ../nbs/20d_cot_students.ipynb #a849fd27
+# %% ../nbs/20d_cot_students.ipynb #456ca134
 def _steps(n_rows, s):
     "Steps of the training, and between two looks"
     epoch = -(-n_rows//(s.batch*s.accumulation))
@@ -253,9 +254,11 @@ def _sft_arguments(model, out, s, n_rows, judged):
     import torch
     from transformers import TrainingArguments
     device, (total, between) = 'cuda' if torch.cuda.is_available() else 'cpu', _steps(n_rows, s)
-    looks = dict(eval_strategy='steps', eval_steps=between, save_strategy='steps', save_steps=between, load_best_model_at_end=True, metric_for_best_model='accuracy', greater_is_better=True) if judged else \
-        dict(save_strategy='steps', save_steps=s.save_steps) if s.save_steps else dict(save_strategy='no')
-    return TrainingArguments(str(out/'checkpoints'), max_steps=total, per_device_train_batch_size=s.batch, gradient_accumulation_steps=s.accumulation, learning_rate=s.lr, lr_scheduler_type=s.schedule,
+    looks = dict(save_strategy='steps', save_steps=s.save_steps) if s.save_steps else dict(save_strategy='no')
+    if judged: looks = dict(eval_strategy='steps', eval_steps=between, save_strategy='steps', save_steps=between, load_best_model_at_end=True,
+                            metric_for_best_model='accuracy', greater_is_better=True)
+    return TrainingArguments(str(out/'checkpoints'), max_steps=total, per_device_train_batch_size=s.batch,
+        gradient_accumulation_steps=s.accumulation, learning_rate=s.lr, lr_scheduler_type=s.schedule,
         warmup_steps=s.warmup, weight_decay=s.weight_decay, seed=s.seed, gradient_checkpointing=s.checkpointing, gradient_checkpointing_kwargs=dict(use_reentrant=False), use_cpu=device=='cpu',
         remove_unused_columns=False, dataloader_pin_memory=False, logging_steps=1, save_total_limit=1, disable_tqdm=True, report_to='none', **looks, **mixed_precision(dtype_for(device), s.precision, device))
 
@@ -285,7 +288,7 @@ def _sealer(progress):
         def on_train_end(self, args, state, control, **kw): self.bar.close()
     return Sealer()
 
-# %% ../nbs/20d_cot_students.ipynb #a7d37b16
+# %% ../nbs/20d_cot_students.ipynb #051228f7
 def _open(out, plan):
     "Prepare `out` for the training `plan`; what is there must be the same training"
     path = out/'sft.json'
@@ -314,7 +317,8 @@ def finetune(
     _open(out, dict(settings=s.model_dump(mode='json'), rows=len(rows), too_long=lost, data=content_id(*rows), student=weights_hash(model)))
     model, judged = with_lora(model, s), s.select!='last'
     pad = tok.eos_token_id if tok.pad_token_id is None else tok.pad_token_id
-    trainer = _judged_trainer()(model, _sft_arguments(model, out, s, len(rows), judged), lambda rs: collate_rows(rs, pad, seq2seq), train_dataset=rows, callbacks=[_sealer(progress)], **(dict(eval_dataset=rows[:1]) if judged else {}))
+    trainer = _judged_trainer()(model, _sft_arguments(model, out, s, len(rows), judged), lambda rs: collate_rows(rs, pad, seq2seq),
+        train_dataset=rows, callbacks=[_sealer(progress)], **(dict(eval_dataset=rows[:1]) if judged else {}))
     trainer.judge = judge
     trainer.remove_callback(PrinterCallback)
     start = latest_checkpoint(out/'checkpoints')

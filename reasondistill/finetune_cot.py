@@ -6,9 +6,9 @@
 __all__ = ['FILES', 'METHODS', 'Maker', 'log_order', 'logged_places', 'CotData', 'placed', 'cot_data', 'unseen', 'samples_of',
            'format_of', 'lessons', 'answering', 'Experiment', 'known', 'run_cell', 'CotRun', 'run_cot', 'teacher_named']
 
-# %% ../nbs/20f_finetune_cot.ipynb #e52d2c94
+# %% ../nbs/20f_finetune_cot.ipynb #0cb2ba36
 import json, re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
@@ -155,7 +155,7 @@ def _answers(model, tok, name, problems, format, s, strict, store=None, examples
     "The replies of a student as it stands"
     return answer_all(problems, student_lm(answering(model), tok, name), format, s.max_new, strict, examples, store, progress)
 
-# %% ../nbs/20f_finetune_cot.ipynb #487bf0b3
+# %% ../nbs/20f_finetune_cot.ipynb #3689ea73
 Maker = Callable[[SftSettings], tuple] # makes model and tokenizer of an untrained student
 
 @dataclass(frozen=True)
@@ -176,12 +176,17 @@ class Experiment:
     def model(self)->str: return self.name or Path(self.student).name or 'SmolLM2-135M'
     def new(self): return self.make(self.settings) if self.make else cot_student(self.student, self.settings)
 
+    def _rules(self):
+        "The rules as a text that is the same in every process"
+        checked = self.rules.checked
+        return str(self.rules if checked is None else replace(self.rules, checked=content_id(*sorted(checked))))
+
     def plan(self, data:CotData, method:str)->dict[str, Any]:
         "What identifies a cell: two plans that differ give different results"
-        return dict(task=data.task, method=method, model=self.model, teacher=[self.teacher.name, self.teacher.fingerprint], settings=self.settings.model_dump(mode='json'), rules=str(self.rules),
-            strict=self.strict, format=self.format, shots=self.shots, max_tokens=self.max_tokens, data=content_id(*([p.id, p.answer] for side in data[1:4] for p in side)))
+        return dict(task=data.task, method=method, model=self.model, teacher=[self.teacher.name, self.teacher.fingerprint],
+            settings=self.settings.model_dump(mode='json'), rules=self._rules(), strict=self.strict, format=self.format, shots=self.shots, max_tokens=self.max_tokens, data=content_id(*([p.id, p.answer] for side in data[1:4] for p in side)))
 
-# %% ../nbs/20f_finetune_cot.ipynb #f21b4730
+# %% ../nbs/20f_finetune_cot.ipynb #23169b8a
 def _trained(e, data, method, out, store, progress):
     "Train a student by `method`; its replies to the test problems, and what is to be told of the training"
     model, tok = e.new()
@@ -194,7 +199,8 @@ def _trained(e, data, method, out, store, progress):
     if e.settings.select!='last' and not shown: raise UserError(f"{data.task}: no {e.settings.select} problems to choose weights by; give some, or select='last'")
     model, log = finetune(model, tok, texts, out, e.settings, None if e.settings.select=='last' else judge, progress)
     replies = _answers(model, tok, e.model, data.test, format_of(method, seq2seq, e.format), e.settings, e.strict, progress=progress)
-    return replies, dict(examples=len(texts), curation=counts, chosen_on=e.settings.select, looks=[r for r in log if 'eval_accuracy' in r], last_loss=next(r['loss'] for r in reversed(log) if 'loss' in r))
+    return replies, dict(examples=len(texts), curation=counts, chosen_on=e.settings.select, looks=[r for r in log if 'eval_accuracy' in r],
+                         last_loss=next(r['loss'] for r in reversed(log) if 'loss' in r))
 
 def _untrained(e, data, method, store, progress):
     "The replies of the untrained student, or of the teacher"
@@ -217,7 +223,7 @@ def known(
     "`metrics` with None for what is not known: JSON has no number for it"
     return {k:None if v!=v else v for k,v in metrics.items()}
 
-# %% ../nbs/20f_finetune_cot.ipynb #d9399d6b
+# %% ../nbs/20f_finetune_cot.ipynb #814f3ab3
 def run_cell(
     data:CotData,
     method:str, # one of `METHODS`, or 'diverse D=<number>'
@@ -232,7 +238,8 @@ def run_cell(
     folder, plan = Path(out)/data.task/re.sub('[^a-zA-Z0-9]+', '_', method), e.plan(data, method)
     if (folder/'cell.json').exists():
         there = json.loads((folder/'cell.json').read_text(encoding='utf-8'))
-        if changed := [k for k in plan if there['plan'].get(k)!=json.loads(json.dumps(plan[k]))]: raise UserError(f"{folder}: holds a cell that differs in its {', '.join(changed)}: choose another folder, or delete this one")
+        if changed := [k for k in plan if there['plan'].get(k)!=json.loads(json.dumps(plan[k]))]:
+            raise UserError(f"{folder}: holds a cell that differs in its {', '.join(changed)}: choose another folder, or delete this one")
         return read_records(folder/'replies.jsonl', Response)
     trained = method=='vanilla' or method=='cot' or samples_of(method)
     replies, told = _trained(e, data, method, folder/'training', store, progress) if trained else (_untrained(e, data, method, store, progress), {})
