@@ -8,7 +8,7 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
            'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #6785b430
+# %% ../nbs/15_pipeline.ipynb #e3af35b4
 import contextlib, functools, hashlib, json, os, re, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from .linter import lint, rebalance
 from .preference import Split, distinct_pairs, mined_pairs, mix, split_pairs, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
-from .report import cases, error_rows, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, render_report, report_data
+from .report import cases, error_rows, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, reasoning_rows, render_report, report_data
 from .review import Review, apply_reviews
 from .soundness import check_selection, refuse_seeds, soundness
 from .tasks import domains, generate
@@ -578,7 +578,7 @@ def _write_card(run, sections):
     title = f'{base.split("/")[-1]}, aligned by the run {run.cfg.run.name}'
     write_card(run.path('training'), model_card(run.path('training'), title, base, licence, run.read('pairs.jsonl', Pair), rows))
 
-# %% ../nbs/15_pipeline.ipynb #a0ee1104
+# %% ../nbs/15_pipeline.ipynb #53d7fe2b
 @stage(needs=('held_out.jsonl', 'before.jsonl', 'after.jsonl', 'pairs.jsonl', 'transfers.jsonl', 'hard_negatives.jsonl', 'mining.json', 'training/log.jsonl', 'lint.json'),
        makes=('report.json', 'report.html'), config=('run.name', 'seed', 'stages', 'data', 'student', 'teacher', 'mining', 'transfer', 'pairs', 'train', 'evaluation'))
 def report(run):
@@ -588,7 +588,8 @@ def report(run):
     counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if k in run.cfg.stages and k!='report'}
     sections = evaluation_sections(made.held_out, made.before, made.after, run.cfg.evaluation.n_boot)
     data = report_data(run.cfg.run.name, _without_paths(run.plain), counts, sections, _funnel(counts), _mining_sentence(counts.get('mine'), run.cfg.mining.rule),
-                       read_log(run.path('training/log.jsonl')) if 'train' in run.cfg.stages else [], made.lint, cases(made.hard_negatives, made.transfers), _checks(run, made), _views(run, made))
+                       read_log(run.path('training/log.jsonl')) if 'train' in run.cfg.stages else [], made.lint, cases(made.hard_negatives, made.transfers), _checks(run, made),
+                       reasoning_rows(made.held_out, made.before, made.after), _views(run, made))
     write_text(run.path('report.json'), json.dumps(data, ensure_ascii=False, indent=1))
     write_text(run.path('report.html'), render_report(data))
     if 'train' in run.cfg.stages: _write_card(run, sections)
