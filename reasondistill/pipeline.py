@@ -371,19 +371,19 @@ def transfer(run):
     left = funnel(done.transfers, asked=len(plan)).left
     return {k:int(v) for k,v in left.items()} | _paid(writer, gate, int(left['kept']))
 
-# %% ../nbs/15_pipeline.ipynb #6a9d9ff3
-def _reviewed(run, transfers, dropped):
-    "Those of `transfers` that the run's reviews leave"
-    if not run.cfg.pairs.reviews: return transfers
-    found = apply_reviews(transfers, read_records(run.cfg.pairs.reviews, Review), unreviewed=True)
-    dropped['rejected by reviewers'] += len(transfers)-len(found.records)
+# %% ../nbs/15_pipeline.ipynb #6ab6c644
+def _reviewed(run, records, dropped):
+    "Those of `records`, transfers or mined pairs, that the run's reviews leave"
+    if not run.cfg.pairs.reviews: return records
+    found = apply_reviews(records, read_records(run.cfg.pairs.reviews, Review), unreviewed=True)
+    dropped['rejected by reviewers'] += len(records)-len(found.records)
     return found.records
 
-# %% ../nbs/15_pipeline.ipynb #29120d13
+# %% ../nbs/15_pipeline.ipynb #01fdd370
 def _sources(run, dropped):
     "The pairs of a run by strategy, without near-copies"
     hard, blueprints = run.read('hard_negatives.jsonl', HardNegative), run.read('blueprints.jsonl', Blueprint) if 'blueprint' in run.cfg.stages else []
-    made = dict(mined=mined_pairs(hard, normalise_final=run.cfg.pairs.normalise_final, dropped=dropped))
+    made = dict(mined=_reviewed(run, mined_pairs(hard, normalise_final=run.cfg.pairs.normalise_final, dropped=dropped), dropped))
     if 'transfer' in run.cfg.stages: made['transferred'] = transferred_pairs(_reviewed(run, run.read('transfers.jsonl', Transfer), dropped), dropped, blueprints)
     return {k:distinct_pairs(v, dropped=dropped) for k,v in made.items()}
 
