@@ -8,7 +8,7 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'answers', 'mine', 'blueprint', 'writer_of', 'transfer', 'pairs', 'dataset', 'before', 'training_settings',
            'train', 'after', 'base_of', 'report', 'run_pipeline', 'main']
 
-# %% ../nbs/15_pipeline.ipynb #e3af35b4
+# %% ../nbs/15_pipeline.ipynb #6785b430
 import contextlib, functools, hashlib, json, os, re, shutil, sys, time
 from collections import Counter
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from .linter import lint, rebalance
 from .preference import Split, distinct_pairs, mined_pairs, mix, split_pairs, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Transfer, UserError, content_id, prompt_hash, read_records,
     write_records, write_text)
-from .report import cases, error_rows, evaluation_sections, length_rows, map_rows, mined_rows, position_rows, reasoning_rows, render_report, report_data
+from .report import cases, error_rows, evaluation_sections, length_rows, map_rows, mined_rows, order_checks, position_rows, reasoning_rows, render_report, report_data, vote_rows
 from .review import Review, apply_reviews
 from .soundness import check_selection, refuse_seeds, soundness
 from .tasks import domains, generate
@@ -421,19 +421,22 @@ def dataset(run):
     write_dataset(split, run.path('dataset'), dataset_card(split, f'{run.cfg.run.name}: preference pairs', data.licence, [source], _funnel(counts), overlap))
     return dict(pairs=len(split.train), validation=len(split.validation), **{'like held-out problems':overlap['of these alike']})
 
-# %% ../nbs/15_pipeline.ipynb #b1da37d1
+# %% ../nbs/15_pipeline.ipynb #ca2906cd
+_ASKED = tuple(f'evaluation.{k}' for k in ('methods', 'max_tokens', 'samples', 'temperature', 'orders'))
+
 def _evaluated(run, trained):
     "Outcomes of the student on the held-out problems, as it was or `trained`"
     e, held = run.cfg.evaluation, run.read('held_out.jsonl', Problem)
-    return evaluate(student_of(run, trained), held, methods=list(e.methods), store=run.store, max_tokens=e.max_tokens, progress=run.label('after' if trained else 'before'))
+    return evaluate(student_of(run, trained), held, methods=list(e.methods), store=run.store, max_tokens=e.max_tokens, progress=run.label('after' if trained else 'before'),
+                    samples=e.samples, temperature=e.temperature, orders=e.orders, seed=run.cfg.seed)
 
 def _scores(outcomes):
     "Right answers by method"
     right, n = Counter(o.method for o in outcomes if o.correct), Counter(o.method for o in outcomes)
     return {f'right, {m}':f'{right[m]} of {n[m]}' for m in n}
 
-# %% ../nbs/15_pipeline.ipynb #34ef2dea
-@stage(needs=('held_out.jsonl',), makes=('before.jsonl',), config=('student', 'evaluation.methods', 'evaluation.max_tokens'))
+# %% ../nbs/15_pipeline.ipynb #e17826da
+@stage(needs=('held_out.jsonl',), makes=('before.jsonl',), config=('student', *_ASKED))
 def before(run):
     "The student as it was, on the held-out problems"
     outcomes = _evaluated(run, trained=False)
@@ -495,8 +498,8 @@ def train(run):
     log = train_with(s.backend, *student, chosen, folder, settings, validation=watched, progress=run.progress)
     return dict(pairs=len(chosen), steps=log[-1]['step'])
 
-# %% ../nbs/15_pipeline.ipynb #2f1007e7
-@stage(needs=('held_out.jsonl', _ADAPTER[0]), makes=('after.jsonl',), config=('student', 'evaluation.methods', 'evaluation.max_tokens'))
+# %% ../nbs/15_pipeline.ipynb #cd025c5f
+@stage(needs=('held_out.jsonl', _ADAPTER[0]), makes=('after.jsonl',), config=('student', *_ASKED))
 def after(run):
     "The trained student, on the same problems"
     outcomes = _evaluated(run, trained=True)
@@ -539,7 +542,7 @@ class _Made:
     mining = cached_property(lambda self: self._plain('mining.json', 'mine'))
     lint = cached_property(lambda self: self._plain('lint.json', 'pairs'))
 
-# %% ../nbs/15_pipeline.ipynb #d29dfca0
+# %% ../nbs/15_pipeline.ipynb #fea07d48
 def _views(run, made):
     "Rows for the pictures of the report, as far as the run has them"
     last = made.after or made.before
@@ -547,14 +550,14 @@ def _views(run, made):
     transfers = funnel(made.transfers, asked=None).reset_index().astype(object).to_dict('records') if made.transfers else []
     groups = {'training pairs':made.pairs, 'hard negatives':made.hard_negatives, 'held out':made.held_out}
     near = map_rows(run.cfg.evaluation.map, seed=run.cfg.seed, **groups) if run.cfg.evaluation.map and made.pairs else None
-    return dict(mining=mined_rows(made.mining), transfers=transfers, lengths=length_rows(made.pairs), map=near, positions=position_rows(first), errors=error_rows(made.held_out, made.before, made.after) if made.before else None)
+    return dict(mining=mined_rows(made.mining), transfers=transfers, lengths=length_rows(made.pairs), map=near, positions=position_rows(first), votes=vote_rows(made.before, made.after), errors=error_rows(made.held_out, made.before, made.after) if made.before else None)
 
-# %% ../nbs/15_pipeline.ipynb #57bdbeb4
+# %% ../nbs/15_pipeline.ipynb #a1229b2f
 def _checks(run, made):
     "What can be said against the evaluation of `run`"
     runs = {k:[o for o in os if o.method==made.before[0].method] for k,os in dict(before=made.before, after=made.after).items() if os}
     found = soundness(made.held_out, made.pairs, [*made.hard_negatives, *made.transfers], runs, allow=tuple(run.cfg.pairs.allow))
-    return [dict(name=f.check, verdict=f.verdict, detail=f.detail) for f in found.itertuples()]
+    return [dict(name=f.check, verdict=f.verdict, detail=f.detail) for f in found.itertuples()] + order_checks(made.before, made.after)
 
 # %% ../nbs/15_pipeline.ipynb #0c600033
 _PACKAGED = 'HuggingFaceTB/SmolLM2-135M-Instruct', 'apache-2.0'
@@ -609,8 +612,8 @@ def _locked(folder):
     try: yield
     finally: lock.close()
 
-# %% ../nbs/15_pipeline.ipynb #0dc9c42b
-_LOWEST = {'seed':0, 'mining.samples':1, 'mining.max_tokens':1, 'mining.temperature':0., 'transfer.n':1, 'transfer.rounds':0, 'pairs.validation':0., 'pairs.n':1, 'evaluation.max_tokens':1, 'evaluation.n_boot':1}
+# %% ../nbs/15_pipeline.ipynb #c97c4179
+_LOWEST = {'seed':0, 'mining.samples':1, 'mining.max_tokens':1, 'mining.temperature':0., 'transfer.n':1, 'transfer.rounds':0, 'pairs.validation':0., 'pairs.n':1, 'evaluation.max_tokens':1, 'evaluation.n_boot':1, 'evaluation.samples':1, 'evaluation.temperature':0.}
 
 def _number(value, key, low):
     "A `UserError` unless `value` is a number of the kind of `low` and not below it"
@@ -640,7 +643,7 @@ def _check_training(cfg):
     if cfg.student.backend not in BACKENDS: raise UserError(f"student.backend={cfg.student.backend}: choose one of {', '.join(BACKENDS)}.")
     if cfg.pairs.validation and cfg.student.backend not in ('own', 'unsloth'): raise UserError(f"pairs.validation={cfg.pairs.validation}: only our own trainer watches validation pairs: set it to 0, or student.backend=own.")
 
-# %% ../nbs/15_pipeline.ipynb #ac012feb
+# %% ../nbs/15_pipeline.ipynb #81a1f66f
 def _checked(cfg):
     "The stages of `cfg`, once nothing is missing and all names are known"
     from omegaconf import OmegaConf
@@ -652,7 +655,8 @@ def _checked(cfg):
     for key,cap in cfg.budget.items():
         if cap is not None: _number(cap, f'budget.{key}', 0. if key=='dollars' else 0)
     if cfg.mining.rule not in RULES: raise UserError(f"mining.rule={cfg.mining.rule}: choose one of {', '.join(RULES)}.")
-    if (path := cfg.data.get('path')) and not Path(path).is_file(): raise UserError(f"data.path={path}: there is no such file.")
+    for key,path in (('data.path', cfg.data.get('path')), ('pairs.reviews', cfg.pairs.reviews)):
+        if path and not Path(path).is_file(): raise UserError(f"{key}={path}: there is no such file.")
     _check_models(cfg, OmegaConf.to_container(cfg, resolve=True))
     if 'train' in cfg.stages: _check_training(cfg)
     return [STAGES[s] for s in cfg.stages]

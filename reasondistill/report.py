@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FAULTS', 'VIEWS', 'evaluation_sections', 'case', 'cases', 'mined_rows', 'length_rows', 'position_rows', 'map_rows',
-           'error_rows', 'reasoning_rows', 'View', 'versions', 'report_data', 'figures', 'render_report']
+           'vote_rows', 'order_checks', 'error_rows', 'reasoning_rows', 'View', 'versions', 'report_data', 'figures',
+           'render_report']
 
-# %% ../nbs/14a_report.ipynb #7d1d6272
+# %% ../nbs/14a_report.ipynb #af89dd0a
 from importlib import metadata
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
@@ -17,8 +18,10 @@ from .error_types import name_errors, replies_of, type_change
 from .maps import Overlap, embed, neighbours, overlap_test, plane, text_map, text_table
 from .problem import HardNegative, Outcome, Pair, Problem, Transfer, messages
 from .reasoning import check_replies, mark_table
-from .score_pictures import answer_positions, error_heat, forest
+from .score_pictures import answer_positions, error_heat, forest, k_curves
+from .shuffling import consistency, position_bias
 from .tables import accuracy_table
+from .voting import pass_curve, vote_curve
 
 # %% ../nbs/14a_report.ipynb #1d981e3f
 _WAYS = dict(
@@ -147,6 +150,33 @@ def map_rows(
     points = [dict(x=round(float(x), 2), y=round(float(y), 2), label=l) for (x,y),l in zip(plane(found.vectors, seed), texts.label)]
     return dict(points=points, overlap=overlap._asdict(), of=of, made_by=found.model)
 
+# %% ../nbs/14a_report.ipynb #f1e35c4e
+def vote_rows(
+    before:Sequence[Outcome], # those by a vote are used
+    after:Sequence[Outcome]=(),
+)->list[dict]: # group, k, accuracy, low, high
+    "Accuracy of a majority of k samples, and pass@k, of both sides"
+    rows = []
+    for k,outcomes in dict(before=before, after=after).items():
+        for name,curve in (('majority', vote_curve), ('pass@k', pass_curve)):
+            if votes := [o for o in outcomes if o.method=='vote']:
+                t = curve(votes).reset_index().set_axis(['k', 'accuracy', 'low', 'high'], axis=1)
+                rows += [dict(group=f'{k}, {name}', **r) for r in t.astype(object).to_dict('records')]
+    return rows
+
+def order_checks(
+    before:Sequence[Outcome], # those by a shuffle are used
+    after:Sequence[Outcome]=(),
+)->list[dict]: # name, verdict, detail
+    "Whether answers depend on the order of the options, before and after"
+    rows = []
+    for k,outcomes in dict(before=before, after=after).items():
+        if not (asked := [o for o in outcomes if o.method=='shuffle' and any(o.samples)]): continue
+        same, bias = consistency(asked), position_bias(asked)
+        detail = f"{same['consistent']:.0%} of {same['problems']} problems get one answer in all orders, right in every order {same['right_always']:.0%}; even picks of places: p = {bias.p:.2g}"
+        rows.append(dict(name=f'the order of the options, {k}', verdict='warn' if bias.p<=.05 else 'ok', detail=detail))
+    return rows
+
 # %% ../nbs/14a_report.ipynb #8e615016
 def error_rows(
     problems:Sequence[Problem], # that were evaluated on
@@ -200,13 +230,14 @@ def _spots(rows):
 
 def _map(m): return text_map(_frame_of(m['points']), f"Where the texts lie; below, the neighbours of: {m['of']}", Overlap(**m['overlap']), m['made_by'])
 
-# %% ../nbs/14a_report.ipynb #44317ace
+# %% ../nbs/14a_report.ipynb #b8bbbc0e
 VIEWS = dict(
     mining=View('data', 'Mining', "One spot for each pair of pass rates, as large as the number of problems. A hard negative is a problem that the teacher solves and the student does not.", _spots),
     transfers=View('data', 'Checks of the transfers', "How many transfers each check stops, in the order of the checks. A check that stops nearly all, or none, deserves a look.", lambda t: transfer_funnel(_frame_of(t))),
     lengths=View('data', 'Lengths', "If chosen replies are longer than rejected ones, or shorter, a student can learn the length instead of the reasoning.", lambda t: lengths(_frame_of(t), 'Lengths of chosen and rejected replies')),
     map=View('data', 'Nearness of training and test', "Near texts are near each other, far clouds say nothing. A test problem among training problems would reward memory.", _map),
     positions=View('scores', 'Answer positions', "A student that prefers a position is right there by accident.", lambda t: answer_positions(_frame_of(t))),
+    votes=View('scores', 'More samples', "What a majority of k samples gets right, and how often one of k is right, an upper bound for any way to choose among them.", lambda t: k_curves(_frame_of(t))),
     errors=View('scores', 'Kinds of error', "Wrong replies by what went wrong in them, before and after.", lambda t: error_heat(_frame_of(t['rows']))))
 
 # %% ../nbs/14a_report.ipynb #b4c48d3e
