@@ -62,7 +62,7 @@ def write(
             while not writing.due(): writing.step()
     return [r.rollout() for r in replies]
 
-# %% ../nbs/22b_policy.ipynb #cba78e9f
+# %% ../nbs/22b_policy.ipynb #75543a9d
 def rollout_rows(
     rollouts:Sequence[Rollout],
 )->list[Row]: # in order
@@ -71,7 +71,7 @@ def rollout_rows(
     for r in rollouts:
         if rows and rows[-1][0]==r.prompt: rows[-1][1].append(r.tokens)
         else: rows.append((r.prompt, [r.tokens]))
-    return [Row(p, tuple(ys), ()) for p,ys in rows]
+    return [Row(p, tuple(ys), ((0, 0),)) for p,ys in rows] # no pair is looked at, but a row names one
 
 def in_columns(
     flat, # (tokens,) of all responses, one behind the other
