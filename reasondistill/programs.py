@@ -129,7 +129,7 @@ def complaints(
     "Why the gate would refuse `code`; for showing, as very deep nesting can break the parser of the process that looks"
     return _checked(code)[1]
 
-# %% ../nbs/21_programs.ipynb #60acafe0
+# %% ../nbs/21_programs.ipynb #6cb59eae
 MOST_PRINTED, MOST_TEXT, MOST_BITS, MOST_ITEMS = 10_000, 10_000, 4096, 1000 # characters, characters, bits of an integer, items of a list
 
 class _Refused(Exception):
@@ -146,6 +146,7 @@ def _surroundings(printed):
     def show(*xs, sep=' ', end='\n', file=None, flush=False):
         if sum(map(len, printed))<MOST_PRINTED: printed.append(((' ' if sep is None else sep).join(map(str, xs))+('\n' if end is None else end))[:MOST_PRINTED])
     def bring(name, globals=None, locals=None, fromlist=(), level=0):
+        if name in ('time', '_strptime'): return __import__(name) # datetime itself asks for these; a program cannot, by the gate
         if level or name not in _offers(): raise ImportError(f"imports {name}")
         return _module(name)
     return {n: getattr(builtins, n) for n in _BUILTINS} | {'print': show, '__import__': bring}
@@ -215,33 +216,49 @@ def _execute(code, names, arm=lambda: None):
     except BaseException as e: out['error'] = _said(e)
     return out | dict(printed=''.join(printed)[:MOST_PRINTED])
 
-# %% ../nbs/21_programs.ipynb #bca7ab24
+# %% ../nbs/21_programs.ipynb #0204bfb3
 def _refuse_events():
     "From now on, one program may be executed in this process, and nothing opened, imported, compiled or started"
     left = ['exec']
     def hook(event, args):
         if event in left: return left.remove(event)
+        if event=='compile' and args[1]==_TEXT: return
         if event not in ('object.__getattr__', 'builtins.id', 'sys._getframe', 'os.write'): raise _Refused(event)
     sys.addaudithook(hook)
 
-# %% ../nbs/21_programs.ipynb #72247c31
+# %% ../nbs/21_programs.ipynb #d6000867
+_TEXT = '<text of an expression>' # under this name the hook lets a text be parsed (not run)
+
+def _expression(text):
+    "The sympy expression that a `text` of plain arithmetic stands for"
+    import operator as o, sympy
+    binary = {ast.Add: o.add, ast.Sub: o.sub, ast.Mult: o.mul, ast.Div: o.truediv, ast.Pow: o.pow}
+    known = {n: getattr(sympy, n) for n in 'sqrt exp log pi E I'.split()}
+    def value(n):
+        if isinstance(n, ast.Constant) and type(n.value) in (int, float): return (sympy.Integer if type(n.value)==int else sympy.Float)(n.value)
+        if isinstance(n, ast.Name) and '__' not in n.id: return known.get(n.id) or sympy.Symbol(n.id)
+        if isinstance(n, ast.BinOp) and type(n.op) in binary: return binary[type(n.op)](value(n.left), value(n.right))
+        if isinstance(n, ast.UnaryOp) and isinstance(n.op, (ast.USub, ast.UAdd)): return -value(n.operand) if isinstance(n.op, ast.USub) else value(n.operand)
+        if isinstance(n, ast.Call) and getattr(n.func, 'id', '') in ('sqrt', 'exp', 'log') and not n.keywords: return known[n.func.id](*map(value, n.args))
+        raise _Refused('sympy reads no such text')
+    return value(compile(str(text).strip(), _TEXT, 'eval', ast.PyCF_ONLY_AST).body)
+
+# %% ../nbs/21_programs.ipynb #4a87743e
 def _tame_sympy():
-    "Import all of sympy that a program may need, and have it read no text but a name or a number"
-    sys.modules.update(dict.fromkeys('numpy scipy numba matplotlib'.split())) # none of these: they start threads, and take memory
-    import pkgutil, sympy
+    "Import all of sympy that a program may need, and have it read text by `_expression`"
+    import pkgutil
     from importlib import import_module
-    import sympy.parsing.sympy_parser as parser
+    sys.modules.update(dict.fromkeys('numpy scipy numba matplotlib'.split())) # none of these: they start threads, and take memory
     for package in 'assumptions calculus concrete core functions integrals logic matrices ntheory polys sets series simplify solvers'.split():
         for m in pkgutil.walk_packages(import_module(f'sympy.{package}').__path__, f'sympy.{package}.'):
             if not set(m.name.split('.'))&{'tests', 'benchmarks'}:
                 try: import_module(m.name)
                 except ImportError: pass # what needs a package that is not here
-    def read(text, *args, **kwargs):
-        if str(text).isidentifier() and '__' not in text: return sympy.Symbol(text)
-        if set(text)<=set('0123456789.-+') and any(map(str.isdigit, text)): return sympy.Number(text)
-        raise _Refused('sympy reads no text')
-    parser.parse_expr = read
-    parser.eval_expr = parser.stringify_expr = lambda *a, **k: read('')
+    import sympy.parsing.sympy_parser as parser
+    from sympy.polys.monomials import MonomialOps
+    for ops in map(MonomialOps, range(1, 17)): [getattr(ops, n)() for n in 'mul pow mulpow ldiv div lcm gcd'.split()]
+    parser.parse_expr = lambda text, *args, **how: _expression(text)
+    parser.eval_expr = parser.stringify_expr = None
 
 # %% ../nbs/21_programs.ipynb #b872cd65
 def _limit(seconds, space):
@@ -257,7 +274,7 @@ _CALLS = { # architecture of the audit interface; numbers of read write close fs
     'x86_64': (0xC000003E, (0, 1, 3, 5, 8, 11, 12, 25, 28, 15, 14, 131, 39, 186, 60, 231, 202, 228, 318, 24, 96, 98, 219), (9, 10)),
     'aarch64': (0xC00000B7, (63, 64, 57, 80, 62, 215, 214, 216, 233, 139, 135, 132, 172, 178, 93, 94, 98, 113, 278, 124, 169, 165, 128), (222, 226))}
 
-# %% ../nbs/21_programs.ipynb #ad9bc46f
+# %% ../nbs/21_programs.ipynb #62c422e4
 def _filter_rules(machine):
     "The seccomp program for `machine`: listed calls pass, memory only if not executable, all others fail with EPERM"
     from struct import pack
@@ -277,23 +294,35 @@ def _filter_calls():
     class Program(ctypes.Structure): _fields_ = [('n', ctypes.c_ushort), ('rules', ctypes.c_char_p)]
     program = Program(n, rules)
     def set_filter():
+        "Set the filter on the process that calls, for good"
         libc.prctl(1, signal.SIGKILL, 0, 0, 0) # die with the worker
         if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(program), 0, 0): raise OSError(ctypes.get_errno(), 'no filter')
-    return set_filter
+    return set_filter if _passes(set_filter) else None
 
-# %% ../nbs/21_programs.ipynb #1b97c2a2
+def _passes(f):
+    "Whether `f` runs in a forked child: some containers allow no filter"
+    pid = os.fork()
+    if pid==0:
+        try: f()
+        except BaseException: os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]==0
+
+# %% ../nbs/21_programs.ipynb #22c62321
 def _leave_everything(folder):
     "Move this process into empty namespaces with the deleted `folder` as root; False where that is not allowed"
     import ctypes
     ids = os.getuid(), os.getgid()
     new = 0x10000000|0x40000000|0x00020000|0x08000000|0x04000000 # user, network, mounts, IPC, host name
     if ctypes.CDLL(None).unshare(new): return False
-    for name,text in (('setgroups', 'deny'), ('uid_map', f'65534 {ids[0]} 1'), ('gid_map', f'65534 {ids[1]} 1')):
-        with open(f'/proc/self/{name}', 'w') as f: f.write(text)
-    os.chdir(folder)
-    os.rmdir(folder)
-    os.chroot('.')
-    os.chdir('/')
+    try:
+        for name,text in (('setgroups', 'deny'), ('uid_map', f'65534 {ids[0]} 1'), ('gid_map', f'65534 {ids[1]} 1')):
+            with open(f'/proc/self/{name}', 'w') as f: f.write(text)
+        os.chdir(folder)
+        os.rmdir(folder)
+        os.chroot('.')
+        os.chdir('/')
+    except OSError: return False # some systems grant namespaces and no rights in them
     return True
 
 # %% ../nbs/21_programs.ipynb #1a9b274a
@@ -323,7 +352,7 @@ def _watched(pid, pipe, timeout):
     status = os.waitpid(pid, 0)[1]
     return said, over or ('' if said else 'timeout: CPU' if os.WIFSIGNALED(status) and os.WTERMSIG(status)==signal.SIGXCPU else 'crashed')
 
-# %% ../nbs/21_programs.ipynb #8f88fdf4
+# %% ../nbs/21_programs.ipynb #ae05aa43
 def _forked(request, set_filter, space):
     "The reply to one `request`, from a child of its own"
     start, (read, write) = time.monotonic(), os.pipe()
@@ -353,7 +382,7 @@ def _serve(folder, memory, fork=hasattr(os, 'fork')):
     import gc
     say = lambda reply: (sys.stdout.buffer.write(json.dumps(reply).encode()+b'\n'), sys.stdout.buffer.flush())
     _tame_sympy()
-    for name in _offers(): _module(name)
+    for name in (*_offers(), '_strptime'): __import__(name)
     if fork: os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     space, set_filter = _addresses()+memory, _filter_calls() if fork else None
     empty = fork and sys.platform=='linux' and _leave_everything(folder)
@@ -379,12 +408,12 @@ def _read(reply):
     if not isinstance(told, dict): return ProgramResult(error='crashed', seconds=reply['seconds'])
     return ProgramResult(told.get('value'), str(told.get('error', '')), reply['seconds'], str(told.get('printed', '')))
 
-# %% ../nbs/21_programs.ipynb #1f6deb65
+# %% ../nbs/21_programs.ipynb #bba0270a
 class _Worker:
-    "One worker process with `memory` bytes for each program"
-    def __init__(self, memory, fork=True):
+    "One worker process with `memory` bytes for each program; `before`: Python that it runs first, for tests that take fences away"
+    def __init__(self, memory, fork=True, before=''):
         folder = tempfile.mkdtemp()
-        start = f"import sys; sys.path[:] = {sys.path!r}; from reasondistill.programs import _serve; _serve({folder!r}, {memory}{'' if fork else ', False'})"
+        start = f"import sys; sys.path[:] = {sys.path!r}; import reasondistill.programs as p\n{before}\np._serve({folder!r}, {memory}, hasattr(p.os, 'fork') and {fork})"
         keep = {k: os.environ[k] for k in ('SYSTEMROOT',) if k in os.environ} # Windows starts nothing without it
         self.process = subprocess.Popen([sys.executable, '-I', '-B', '-W', 'ignore', '-c', start], env=keep, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, start_new_session=True)
@@ -394,14 +423,19 @@ class _Worker:
 
     def ask(self, request):
         "The result of one program"
-        clock = threading.Timer(request['timeout']+5, self.close) # the worker's own clock comes first
+        start, clock = time.monotonic(), threading.Timer(request['timeout']+5*self.layers['warm'], self.close) # a warm worker has a clock of its own
         clock.start()
         try:
             self.process.stdin.write(json.dumps(request).encode()+b'\n')
             self.process.stdin.flush()
-            line = self.process.stdout.readline(2*MOST_BYTES)
-            return _read(json.loads(line)) if line else ProgramResult(error='crashed')
-        except (OSError, ValueError): return ProgramResult(error='crashed')
+            return _read(json.loads(self.process.stdout.readline()))
+        except (OSError, ValueError):
+            seconds = time.monotonic()-start
+            self.close() # whatever it still has to say must not become the next program's result
+            return ProgramResult(error='crashed' if seconds<clock.interval else f"timeout: not done in {request['timeout']:g} s", seconds=seconds)
+        except BaseException: # Ctrl-C
+            self.close()
+            raise
         finally: clock.cancel()
 
     @property
@@ -417,7 +451,7 @@ class _Worker:
             except OSError: pass
         if os.path.isdir(self.folder): os.rmdir(self.folder)
 
-# %% ../nbs/21_programs.ipynb #287493c6
+# %% ../nbs/21_programs.ipynb #dffaad60
 class ProgramPool:
     "Warm workers; `workers` of them, and up to four times as many while programs take their time"
     def __init__(self, workers:int|None=None, memory_mb:int=256, fork:bool=True):
@@ -457,7 +491,7 @@ class ProgramPool:
         if len(code)>MOST_CODE: return ProgramResult(error=f"refused: {len(code)} characters of code, at most {MOST_CODE}")
         worker = self._take()
         self.since[worker] = time.monotonic()
-        try: return worker.ask(dict(code=code, timeout=timeout, names=list(names)))
+        try: return worker.ask(dict(code=code, timeout=timeout, names=[names] if isinstance(names, str) else list(names)))
         finally: self._give(worker)
 
     def _give(self, worker):
@@ -475,7 +509,7 @@ class ProgramPool:
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
 
-# %% ../nbs/21_programs.ipynb #649425d5
+# %% ../nbs/21_programs.ipynb #f5fcbcf9
 @cache
 def _pool(memory_mb, pid):
     "The pool that stays warm between calls of the process `pid`"
@@ -495,7 +529,9 @@ def run_programs(
     bad = next((i for i,c in enumerate(codes) if not isinstance(c, str)), None)
     if bad is not None: raise UserError(f"program {bad}: is a {type(codes[bad]).__name__}, must be text")
     pool = _pool(memory_mb, os.getpid())
-    with ThreadPoolExecutor(4*pool.workers) as threads: return list(threads.map(lambda c: pool.run(c, timeout, names), codes))
+    with ThreadPoolExecutor(4*pool.workers) as threads:
+        try: return list(threads.map(lambda c: pool.run(c, timeout, names), codes))
+        finally: threads.shutdown(wait=False, cancel_futures=True) # after Ctrl-C, start no more
 
 def run_program(
     code:str, # Python
