@@ -155,7 +155,7 @@ def agreement_html(desk:Desk, reviewer:str)->str:
     for c in ('raw', 'alpha', 'low', 'high'): table[c] = [f'{v:.2f}' if v==v else '–' for v in table[c].astype(float)]
     return table.to_html(escape=True, border=0)
 
-# %% ../nbs/14b_review_page.ipynb #a404ca19
+# %% ../nbs/14b_review_page.ipynb #a398c05c
 class Events:
     "What the page can ask of a `desk`; most give the values of all parts of the page"
     def __init__(self, desk:Desk, login:bool=False): self.desk, self.login = desk, login
@@ -192,8 +192,11 @@ class Events:
 
     def note(self, field, name, id, value):
         "Keep the `value` of one `field`; the status line"
-        try: return status_html(f"{_SAYS[note(self.desk, name, id, **{field: value}).decision]}, saved.")
+        try: saved = note(self.desk, name, id, **{field: value})
         except UserError as e: return status_html(str(e), True)
+        # it may come after a refusal and must not hide it
+        why = objection(self.desk[id], saved.model_copy(update=dict(decision='edit'))) if saved.edits and saved.decision=='open' else ''
+        return status_html(' '.join(filter(None, (f'{_SAYS[saved.decision]}, saved.', why))), bool(why))
 
     def undo(self, name, id):
         "Forget the edits: the texts as they were, and the status line"
