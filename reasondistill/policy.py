@@ -39,7 +39,7 @@ class _Written(_Reply):
 
     def rollout(self): return Rollout(tuple(self.prompt), (*self.said, *self.end), self.text, 'stop' if self.end else 'length')
 
-# %% ../nbs/22b_policy.ipynb #77b40ce7
+# %% ../nbs/22b_policy.ipynb #1e7aa016
 def write(
     model, # a causal language model, wrapped by peft or not
     tok, # its tokenizer
@@ -53,7 +53,8 @@ def write(
     "What `model` writes to `prompts`"
     import torch
     lm = TextLM(bare(model), tok, 'policy', rows=rows)
-    asked = [Request(messages=(dict(role='user', content=p),), sample=k, temperature=temperature, max_tokens=max_new, seed=seed) for p in prompts for k in range(samples)]
+    ask = lambda p, k: Request(messages=(dict(role='user', content=p),), sample=k, temperature=temperature, max_tokens=max_new, seed=seed)
+    asked = [ask(p, k) for p in prompts for k in range(samples)]
     replies, writing = [_Written(r, ids) for r,ids in zip(asked, lm.tokens(asked))], _Writing(lm)
     waiting = [[replies[i] for i in g] for g in lm.groups(asked)]
     with torch.inference_mode(), _cpu_attention(lm.model):

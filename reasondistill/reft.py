@@ -7,7 +7,7 @@ __all__ = ['schedule_factor', 'warm_up', 'PpoSettings', 'ppo_preset', 'question_
            'experience_row', 'minibatches', 'ppo_loss', 'share_of', 'learn', 'Collapse', 'check_bounds',
            'reasoning_prompt', 'check_problems', 'PPO', 'ppo_plan', 'save_checkpoint', 'open_ppo', 'run_ppo']
 
-# %% ../nbs/22c_reft.ipynb #ad197cf0
+# %% ../nbs/22c_reft.ipynb #55b418ee
 import json, math, random, shutil
 from pathlib import Path
 from typing import Any, Callable, Iterable, Literal, NamedTuple, Sequence
@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError
 from .cot_students import SftRow, collate_rows, sft_rows
 from .local import weights_hash
 from .policy import Policy, Rollout, write
-from reasondistill.ppo import (Average, adapted_beta, approx_kl, explained_variance, gae, masked_mean, policy_loss, reference_kl, token_rewards, value_loss,
-    whiten)
+from .ppo import (Average, adapted_beta, approx_kl, explained_variance, gae, masked_mean, policy_loss, reference_kl, token_rewards,
+    value_loss, whiten)
 from .problem import Problem, Record, UserError, content_id, write_text
 from .rewards import Judged, Reward, outcome_shares
 from .training import latest_checkpoint, read_log, seal, write_log
@@ -33,7 +33,7 @@ def schedule_factor(
     up = max(1, math.ceil(rise*total))
     return (step+1)/up if step<up else max(0., (total-step)/max(1, total-up))
 
-# %% ../nbs/22c_reft.ipynb #a27211f7
+# %% ../nbs/22c_reft.ipynb #5881c51c
 def warm_up(
     model, # a causal language model; what learns in it is trained in place
     tok, # its tokenizer
@@ -51,8 +51,8 @@ def warm_up(
     data, lost = sft_rows(tok, examples, max_length)
     if not data: raise UserError(f"no examples to warm up on ({lost} are longer than max_length={max_length}): raise it, or give some")
     learns = [p for p in model.parameters() if p.requires_grad]
-    opt, pad, log, n = torch.optim.AdamW(learns, lr, weight_decay=0.), tok.eos_token_id if tok.pad_token_id is None else tok.pad_token_id, [], len(data)
-    rng, per_epoch = random.Random(seed), -(-n//batch)
+    opt, pad = torch.optim.AdamW(learns, lr, weight_decay=0.), tok.eos_token_id if tok.pad_token_id is None else tok.pad_token_id
+    log, n, rng, per_epoch = [], len(data), random.Random(seed), -(-len(data)//batch)
     for step in range(epochs*per_epoch):
         if step%per_epoch==0: order = rng.sample(data, n)
         opt.param_groups[0]['lr'] = lr*schedule_factor(step, of*per_epoch)
@@ -181,7 +181,7 @@ def minibatches(
     order = random.Random(seed).sample(list(groups.values()), len(groups))
     return [[i for g in order[k::n] for i in g] for k in range(min(n, len(order)))]
 
-# %% ../nbs/22c_reft.ipynb #b3d549cd
+# %% ../nbs/22c_reft.ipynb #396f810e
 def ppo_loss(
     policy:Policy,
     e:Experience,
@@ -193,7 +193,8 @@ def ppo_loss(
     logps, values = policy.score([e.rollouts[i] for i in numbers], e.mask.shape[1])
     pg, clipped = policy_loss(logps, of(e.logps), of(e.advantages), of(e.mask), s.clip, s.average)
     vf, held = value_loss(values, of(e.values), of(e.returns), of(e.mask), s.value_clip, s.average)
-    row = dict(policy_loss=pg.item(), value_loss=vf.item(), clipped=clipped.item(), value_clipped=held.item(), update_kl=approx_kl(of(e.logps), logps.detach(), of(e.mask)))
+    row = dict(policy_loss=pg.item(), value_loss=vf.item(), clipped=clipped.item(), value_clipped=held.item(),
+        update_kl=approx_kl(of(e.logps), logps.detach(), of(e.mask)))
     return pg+s.value_weight*vf, row
 
 def share_of(
@@ -230,7 +231,7 @@ def learn(
     optimizer.zero_grad()
     return row
 
-# %% ../nbs/22c_reft.ipynb #bb2f16f4
+# %% ../nbs/22c_reft.ipynb #802a6311
 class Collapse(UserError): "A policy that has left its bounds"
 
 def check_bounds(
@@ -240,12 +241,14 @@ def check_bounds(
 ):
     "Raise a `Collapse` if divergence or entropy in `row` are out of bounds"
     s = settings
-    for name,low,high,advice in (('kl', -math.inf, s.max_kl, 'raise beta or lower lr'), ('entropy', s.min_entropy, s.max_entropy, 'lower lr, or raise beta')):
+    bounds = (('kl', -math.inf, s.max_kl, 'raise beta or lower lr'), ('entropy', s.min_entropy, s.max_entropy, 'lower lr, or raise beta'))
+    for name,low,high,advice in bounds:
         if low<=row[name]<=high: continue
         bound = f"above max_{name}={high}" if row[name]>high else f"below min_{name}={low}" if row[name]<low else "no number"
-        raise Collapse(f"step {row['step']}: {name} {row[name]:.4g} is {bound}: the student has left its warm-up behind; {advice}. The checkpoints are kept in {where}")
+        raise Collapse(f"step {row['step']}: {name} {row[name]:.4g} is {bound}: the student has left its warm-up behind; {advice}. "
+                       f"The checkpoints are kept in {where}")
 
-# %% ../nbs/22c_reft.ipynb #3af41f44
+# %% ../nbs/22c_reft.ipynb #4e7b38ff
 def reasoning_prompt(
     problem:Problem,
 )->str:
@@ -257,9 +260,10 @@ def check_problems(
 ):
     "Raise where there is nothing to be right about"
     if not problems: raise UserError("no problems to train on: give some with answers")
-    if bare := next((p for p in problems if p.answer is None), None): raise UserError(f"problem {bare.id}, field answer: there is none; leave the problem out")
+    bare = next((p for p in problems if p.answer is None), None)
+    if bare: raise UserError(f"problem {bare.id}, field answer: there is none; leave the problem out")
 
-# %% ../nbs/22c_reft.ipynb #1f757780
+# %% ../nbs/22c_reft.ipynb #fdd8c78b
 class PPO:
     "Trains a policy on problems with answers"
     def __init__(self,
@@ -279,7 +283,8 @@ class PPO:
         "The replies of `step` and what they earned"
         s = self.settings
         asked = [self.problems[i] for i in question_numbers(len(self.problems), s.questions, step, s.seed)]
-        wrote = write(self.policy.model, self.policy.tok, [self.prompt(p) for p in asked], s.samples, s.max_new, int(content_id(s.seed, step, n=8), 16))
+        seed = int(content_id(s.seed, step, n=8), 16)
+        wrote = write(self.policy.model, self.policy.tok, [self.prompt(p) for p in asked], s.samples, s.max_new, seed)
         return wrote, [self.reward(r.text, asked[i//s.samples], r.finish) for i,r in enumerate(wrote)]
 
     def step(self, where='')->dict:
@@ -294,7 +299,8 @@ class PPO:
 
     def state(self)->dict:
         "All that a checkpoint holds"
-        return dict(weights={n:p.detach() for n,p in self.policy.parameters().items()}, optimizer=self.optimizer.state_dict(), beta=self.beta, log=self.log)
+        weights = {n:p.detach() for n,p in self.policy.parameters().items()}
+        return dict(weights=weights, optimizer=self.optimizer.state_dict(), beta=self.beta, log=self.log)
 
     def restore(self, state:dict):
         "Go on from `state`"
@@ -304,14 +310,15 @@ class PPO:
         self.optimizer.load_state_dict(state['optimizer'])
         self.beta, self.log = state['beta'], list(state['log'])
 
-# %% ../nbs/22c_reft.ipynb #20ba5534
+# %% ../nbs/22c_reft.ipynb #2b3420df
 _FREE = {'steps', 'save_steps', 'max_kl', 'min_entropy', 'max_entropy'}
 
 def ppo_plan(
     ppo:PPO,
 )->dict[str, Any]:
     "What identifies the run of `ppo`"
-    return dict(settings=ppo.settings.model_dump(mode='json', exclude=_FREE), problems=content_id(*(ppo.prompt(p) for p in ppo.problems), *(p.answer for p in ppo.problems)),
+    asked = content_id(*(ppo.prompt(p) for p in ppo.problems), *(p.answer for p in ppo.problems))
+    return dict(settings=ppo.settings.model_dump(mode='json', exclude=_FREE), problems=asked,
         rule=ppo.reward.rule.model_dump(mode='json'), student=ppo.start, value=ppo.policy.value, reference=ppo.policy.kind)
 
 def save_checkpoint(
@@ -327,7 +334,7 @@ def save_checkpoint(
     seal(path)
     for old in sorted(Path(folder).glob('checkpoint-*'), key=lambda p: int(p.name.split('-')[1]))[:-2]: shutil.rmtree(old)
 
-# %% ../nbs/22c_reft.ipynb #02eb9933
+# %% ../nbs/22c_reft.ipynb #8bd2829c
 def open_ppo(
     ppo:PPO,
     out:str|Path, # the run's folder
@@ -339,7 +346,8 @@ def open_ppo(
     if there and (changed := [k for k in plan if there.get(k)!=plan[k]]):
         raise UserError(f"{out}: holds a run that differs in its {', '.join(changed)}: choose another folder, or delete this one")
     if there is None: write_text(path, json.dumps(plan, indent=1))
-    if last := latest_checkpoint(Path(out)/'checkpoints'): ppo.restore(torch.load(last/'state.pt', map_location=ppo.policy.model.device, weights_only=True))
+    last = latest_checkpoint(Path(out)/'checkpoints')
+    if last: ppo.restore(torch.load(last/'state.pt', map_location=ppo.policy.model.device, weights_only=True))
 
 # %% ../nbs/22c_reft.ipynb #3d20d92b
 def run_ppo(
