@@ -46,7 +46,7 @@ def read_answer(
     "The answer of a reply by the package's own rules"
     return extract_answer(text, problem).value
 
-# %% ../nbs/22a_rewards.ipynb #3a0b9d8f
+# %% ../nbs/22a_rewards.ipynb #5c8285cd
 class Judged(NamedTuple):
     "What a reply earned, and for what"
     reward:float
@@ -62,7 +62,7 @@ class Reward:
 
     def __call__(self, text:str, problem:Problem, finish:str='stop')->Judged:
         "What the reply `text` to `problem` earns; `finish` is 'length' where it was cut off"
-        if problem.answer is None: raise UserError(f"problem {problem.id}, field answer: there is none, so no reply to it can be rewarded; leave it out")
+        if problem.answer is None: raise UserError(f"problem {problem.id}, field answer: there is none, so no reply can be rewarded; leave it out")
         if finish!='stop' and not self.rule.cut: return Judged(self.rule.unreadable, None, 'cut')
         answer = self.read(text, problem)
         if answer is not None and self.is_right(answer, problem): return Judged(self.rule.right, answer, 'right')
