@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['judged_responses', 'vote_classes', 'vote_outcomes', 'rerank_outcomes', 'rerank_at_k', 'rerank_curve',
-           'selection_curves']
+           'selection_curves', 'RewardSettings', 'reward_recipe', 'RewardExample', 'reward_examples', 'RewardModel',
+           'train_reward_model', 'score_replies', 'reward_report', 'save_reward_model', 'load_reward_model']
 
 # %% ../nbs/22e_selection.ipynb #1ba0ff32
 import ast, json
@@ -153,3 +154,209 @@ def selection_curves(
     curves = {'majority vote':vote_curve(votes, ks, **how)} | ({} if scores is None else {'reranked':rerank_curve(ranked, ks, **how)})
     curves['oracle'] = pass_curve(ranked, ks, **how).rename(columns=dict(pass_at_k='accuracy'))
     return pd.concat([c.reset_index().assign(group=g) for g,c in curves.items()], ignore_index=True)[['group', 'k', 'accuracy', 'low', 'high']]
+
+# %% ../nbs/22e_selection.ipynb #01503a15
+class RewardSettings(Record):
+    "How a reward model is trained; the defaults are the authors', but for `batch`, of which nothing is said"
+    learns:Literal['all', 'lora', 'head'] = 'all'
+    rank:int = Field(default=16, ge=1) # of LoRA
+    alpha:int = Field(default=32, ge=1)
+    lr:float = Field(default=1e-6, gt=0) # at its highest
+    epochs:int = Field(default=3, ge=1)
+    batch:int = Field(default=24, ge=1) # replies per step
+    rows:int = Field(default=8, ge=1) # replies computed together
+    max_length:int = Field(default=700, ge=2) # tokens of prompt and reply; what is longer loses its beginning
+    seed:int = 0
+
+_RECIPES = dict(original={}, lora=dict(learns='lora', lr=2e-4), head=dict(learns='head', lr=1e-2, epochs=30))
+
+def reward_recipe(
+    name:str='lora', # original, lora or head
+    **changes:Any, # fields of RewardSettings that differ
+)->RewardSettings:
+    "The settings of the recipe `name` with `changes`"
+    if name not in _RECIPES: raise UserError(f"reward model recipe {name!r}: must be one of {', '.join(_RECIPES)}")
+    try: return RewardSettings(**{**_RECIPES[name], **changes})
+    except ValidationError as e: raise UserError(f"reward model setting {'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}") from None
+
+# %% ../nbs/22e_selection.ipynb #71ab7e52
+class RewardExample(NamedTuple):
+    "A reply, and whether it is right"
+    problem_id:str
+    prompt:str
+    reply:str
+    whole:bool # it came to its end
+    right:bool
+
+def reward_examples(
+    problems:Sequence[Problem], # that the student was trained on
+    responses:Sequence[Response], # samples of the warm-up's replies to them, judged
+    prompt:Callable[[Problem], str]=reasoning_prompt, # text that was continued
+)->list[RewardExample]: # in order
+    "What a reward model learns from: each different reply to each of `problems` once"
+    by_id, out = {p.id:p for p in problems}, {}
+    for r in responses:
+        if r.problem_id not in by_id: raise UserError(f"problem {r.problem_id}: a reply to it, but not among the problems: pass it too")
+        if r.correct is None: raise UserError(f"problem {r.problem_id}, sample {r.sample}, field correct: not judged: grade the replies first")
+        e = RewardExample(r.problem_id, prompt(by_id[r.problem_id]), r.text, r.finish=='stop', r.correct)
+        if r.finish!='error': out.setdefault((e.problem_id, e.reply, e.whole), e)
+    return list(out.values())
+
+# %% ../nbs/22e_selection.ipynb #8d891072
+class RewardModel:
+    "A student with two classes, wrong and right, on its last hidden state"
+    def __init__(self,
+        model, # a causal language model; with `lora` it is wrapped, with `head` left as it is
+        tok, # its tokenizer
+        settings:RewardSettings=RewardSettings(),
+        prompt:Callable[[Problem], str]=reasoning_prompt, # text that a reply continues
+        wrap:bool=True, # put fresh LoRA in, where the settings say so
+    ):
+        import torch
+        self.base = weights_hash(bare(model))
+        s = self.settings = settings
+        if s.learns=='all' and has_adapter(model): raise UserError("the student carries an adapter: merge it first, or let only the head learn")
+        self.model = (lora(model, Settings(rank=s.rank, alpha=s.alpha, seed=s.seed)) if s.learns=='lora' and wrap else model).eval()
+        if s.learns=='all': self.model.requires_grad_(True)
+        self.tok, self.prompt, self.learnt, self.log = tok, prompt, frozenset(), []
+        width, dice = bare(model).get_output_embeddings().in_features, torch.Generator().manual_seed(s.seed)
+        self.head = torch.nn.Linear(width, 2, bias=False, dtype=torch.float32)
+        with torch.no_grad(): self.head.weight.normal_(std=.02, generator=dice)
+        self.head.to(bare(model).device)
+
+    def parameters(self)->list: # tensors
+        "All that learns"
+        return [*self.head.parameters(), *([] if self.settings.learns=='head' else (p for p in self.model.parameters() if p.requires_grad))]
+
+    def tokens(self, prompt:str, reply:str, whole:bool=True)->tuple[int, ...]:
+        "What is read of a reply: the last `max_length` tokens of prompt and reply, with the end mark if it is `whole`"
+        ids = lambda t: self.tok(t, add_special_tokens=False)['input_ids']
+        return (*ids(prompt), *ids(reply), *[self.tok.eos_token_id]*whole)[-self.settings.max_length:]
+
+    def last_states(self, texts:Sequence[tuple[int, ...]]):
+        "The hidden states at the ends of `texts`, (texts, width)"
+        import torch
+        lengths = torch.tensor([len(t) for t in texts], device=self.head.weight.device)
+        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(t, device=lengths.device) for t in texts], batch_first=True)
+        seen = (torch.arange(ids.shape[1], device=lengths.device)<lengths[:, None]).long()
+        return hidden_states(self.model, dict(input_ids=ids, attention_mask=seen))[torch.arange(len(texts)), lengths-1].float()
+
+    def states(self, texts:Sequence[tuple[int, ...]]):
+        "The same for many texts, without gradients, a few of like length at a time"
+        import torch
+        order, out = sorted(range(len(texts)), key=lambda i: len(texts[i])), [None]*len(texts)
+        with torch.no_grad():
+            for i in range(0, len(order), self.settings.rows):
+                part = order[i:i+self.settings.rows]
+                for j,h in zip(part, self.last_states([texts[j] for j in part])): out[j] = h
+        return torch.stack(out)
+
+# %% ../nbs/22e_selection.ipynb #188da729
+def train_reward_model(
+    model, # a causal language model: the student after its supervised training
+    tok, # its tokenizer
+    examples:Sequence[RewardExample],
+    settings:RewardSettings=RewardSettings(),
+    prompt:Callable[[Problem], str]=reasoning_prompt, # as for the `examples`
+)->RewardModel: # `log` has the loss of each step
+    "A reward model trained on `examples`; what learns in `model` is trained in place"
+    import torch
+    if len({e.right for e in examples})<2: raise UserError(f"{len(examples)} replies, all {'right' if examples and examples[0].right else 'wrong'}: "
+        "both kinds are needed; sample more, or take problems of another difficulty")
+    rm, s = RewardModel(model, tok, settings, prompt), settings
+    rm.learnt = frozenset(e.problem_id for e in examples)
+    texts, labels = [rm.tokens(e.prompt, e.reply, e.whole) for e in examples], torch.tensor([int(e.right) for e in examples], device=rm.head.weight.device)
+    fixed = rm.states(texts) if s.learns=='head' else None
+    opt, per_epoch = torch.optim.AdamW(rm.parameters(), s.lr, weight_decay=0.), -(-len(texts)//s.batch)
+    for step in range(s.epochs*per_epoch):
+        if step%per_epoch==0: order = Random(f'{s.seed} {step}').sample(range(len(texts)), len(texts))
+        part = order[step%per_epoch*s.batch:][:s.batch]
+        opt.param_groups[0]['lr'] = s.lr*schedule_factor(step, s.epochs*per_epoch)
+        rm.log.append(_reward_step(rm, texts, labels, fixed, part))
+        torch.nn.utils.clip_grad_norm_(rm.parameters(), 1.)
+        opt.step(); opt.zero_grad()
+    return rm
+
+def _reward_step(rm, texts, labels, fixed, numbers):
+    "Gradients of the mean loss over the texts with these `numbers`, a few at a time; and that loss"
+    import torch
+    total = 0.
+    for i in range(0, len(numbers), rm.settings.rows):
+        part = numbers[i:i+rm.settings.rows]
+        h = rm.last_states([texts[j] for j in part]) if fixed is None else fixed[part]
+        loss = torch.nn.functional.cross_entropy(rm.head(h), labels[part], reduction='sum')/len(numbers)
+        loss.backward()
+        total += loss.item()
+    return total
+
+# %% ../nbs/22e_selection.ipynb #63c91b37
+def score_replies(
+    rm:RewardModel,
+    problems:Sequence[Problem],
+    responses:Sequence[Response], # replies to them
+    learnt:bool=False, # problems that it learnt from are scored, too
+)->list[float]: # the chance of being right that it sees, 0..1, for each of `responses`
+    "What `rm` thinks of `responses`"
+    by_id = {p.id:p for p in problems}
+    if known := rm.learnt & {r.problem_id for r in responses}:
+        if not learnt: raise UserError(f"problem {listed(known)}: the reward model has learnt from replies to it: score other problems, or pass learnt=True")
+    texts = [rm.tokens(rm.prompt(by_id[r.problem_id]), r.text, r.finish=='stop') for r in responses]
+    return rm.head(rm.states(texts)).softmax(-1)[:, 1].tolist() if texts else []
+
+# %% ../nbs/22e_selection.ipynb #69423905
+def reward_report(
+    responses:Sequence[Response], # judged
+    scores:Sequence[float], # of each, 0..1
+)->dict[str, float]:
+    "How well `scores` tell right from wrong `responses`; None where there is nothing to tell apart"
+    from sklearn.metrics import roc_auc_score
+    right, groups = [bool(r.correct) for r in responses], defaultdict(lambda: ([], []))
+    for r,s in zip(responses, scores): groups[r.problem_id][bool(r.correct)].append(s)
+    wins = [(a>b)+(a==b)/2 for wrong,good in groups.values() for a in good for b in wrong]
+    return dict(n=len(right), right=sum(right)/len(right), accuracy=sum((s>.5)==r for s,r in zip(scores, right))/len(right),
+        auc=float(roc_auc_score(right, scores)) if len(set(right))>1 else None, pairs=sum(wins)/len(wins) if wins else None)
+
+# %% ../nbs/22e_selection.ipynb #e9ed8516
+def save_reward_model(
+    rm:RewardModel,
+    folder:str|Path, # is made
+)->Path:
+    "Write `rm` into `folder`"
+    from safetensors.torch import save_file
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/'seal.json').unlink(missing_ok=True) # not whole until it is sealed again
+    if rm.settings.learns!='head': rm.model.save_pretrained(folder/'trunk')
+    save_file({'score.weight':rm.head.weight.detach().cpu().contiguous()}, folder/'head.safetensors')
+    write_text(folder/'reward_model.json', json.dumps(dict(settings=rm.settings.model_dump(), base=rm.base, learnt=sorted(rm.learnt)), ensure_ascii=False))
+    seal(folder)
+    return folder
+
+def load_reward_model(
+    folder:str|Path, # by `save_reward_model`
+    tok, # the student's tokenizer
+    model=None, # the student as it was before; not needed where all its weights learnt
+    prompt:Callable[[Problem], str]=reasoning_prompt,
+)->RewardModel:
+    "The reward model in `folder`"
+    import torch
+    from safetensors.torch import load_file
+    folder = Path(folder)
+    if not sealed(folder): raise UserError(f"{folder}: no whole reward model there: save it again")
+    kept = json.loads((folder/'reward_model.json').read_text())
+    s = RewardSettings(**kept['settings'])
+    rm = RewardModel(_trunk(folder, s, model, kept['base']), tok, s, prompt, wrap=False)
+    with torch.no_grad(): rm.head.weight.copy_(load_file(folder/'head.safetensors')['score.weight'])
+    rm.base, rm.learnt = kept['base'], frozenset(kept['learnt'])
+    return rm
+
+def _trunk(folder, settings, model, base):
+    "The student under the head that is kept in `folder`"
+    if settings.learns=='all':
+        from transformers import AutoModelForCausalLM
+        return AutoModelForCausalLM.from_pretrained(folder/'trunk', dtype='auto')
+    if model is None: raise UserError(f"{folder}: has no student in it: pass the one that the reward model was trained on")
+    if weights_hash(bare(model))!=base: raise UserError(f"{folder}: was trained on another student: pass that one")
+    if settings.learns=='head': return model
+    from peft import PeftModel
+    return PeftModel.from_pretrained(model, folder/'trunk')
