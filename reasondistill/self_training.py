@@ -4,24 +4,29 @@
 
 # %% auto #0
 __all__ = ['tries', 'kept_tries', 'check_gold', 'offline_examples', 'offline_settings', 'offline_self_training', 'cross_entropy',
-           'half_and_half', 'gold_rollouts', 'imitate', 'SelfTraining']
+           'half_and_half', 'gold_rollouts', 'imitate', 'SelfTraining', 'check_groups', 'group_arguments', 'trl_reward',
+           'group_order', 'group_rows', 'train_by_groups']
 
 # %% ../nbs/22d_self_training.ipynb #08ce4a71
-from typing import Any, Callable, Mapping, Sequence
+import json
+from pathlib import Path
+from typing import Any, Callable, Literal, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from .asking import Request
-from .cot_students import SftSettings, TextLM, finetune
+from .backends import TESTED, _on_this_device, imported
+from .cot_students import SftSettings, TextLM, _sealer, finetune
+from .lean_logits import wide
 from .lm import Store, run
 from .local import weights_hash
 from .policy import Policy, Rollout
-from .ppo import wide
-from .problem import Problem, Response, UserError, content_id
-from reasondistill.reft import (PPO, Experience, PpoSettings, check_bounds, check_problems, experience, experience_row, in_parts, minibatches,
-    reasoning_prompt)
-from .rewards import Reward
+from .problem import Problem, Response, UserError, content_id, write_text
+from .reft import (PPO, Experience, PpoSettings, check_bounds, check_problems, experience, experience_row, in_parts, minibatches,
+    question_numbers, reasoning_prompt)
+from .rewards import Reward, outcome_shares
 from .shared_prompt import bare
+from .training import has_adapter, latest_checkpoint, mixed_precision, write_log
 
 # %% ../nbs/22d_self_training.ipynb #e145c247
 def tries(
@@ -82,7 +87,7 @@ def offline_examples(
         if r.problem_id in of: of[r.problem_id].append(r)
     return [(prompt(p), s) for p in problems for s in (gold[p.id], *kept_tries(of[p.id], keep, gold[p.id]))]
 
-# %% ../nbs/22d_self_training.ipynb #fb9eb2c2
+# %% ../nbs/22d_self_training.ipynb #bc1e1e77
 _OFFLINE = dict(lr=1e-5, schedule='linear', warmup=.1, weight_decay=0., batch=8, accumulation=6, epochs=20, max_length=1024, select='last')
 
 def offline_settings(
@@ -90,16 +95,18 @@ def offline_settings(
 )->SftSettings:
     "The authors' settings for offline self-training with `changes`"
     try: return SftSettings(**{**_OFFLINE, **changes})
-    except ValidationError as e: raise UserError(f"self-training setting {'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}") from None
+    except ValidationError as e:
+        wrong = e.errors()[0]
+        raise UserError(f"self-training setting {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
 
-# %% ../nbs/22d_self_training.ipynb #37b5e272
+# %% ../nbs/22d_self_training.ipynb #ed7cb831
 def offline_self_training(
     model, # the model before its warm-up; trained in place, or an adapter is put around it
     tok, # its tokenizer
     problems:Sequence[Problem],
     tried:Sequence[Response], # of `tries`
     gold:Mapping[str, str], # problem id -> solution
-    out, # folder of the training
+    out:str|Path, # folder of the training
     settings:SftSettings=SftSettings(**_OFFLINE),
     keep:int=10, # tries of a problem at most
     prompt:Callable[[Problem], str]=reasoning_prompt,
@@ -193,3 +200,151 @@ class SelfTraining(PPO):
         check_bounds(row, s, where)
         self.log.append(row | imitate(self.policy, self.optimizer, e, self.gold, s, f'{s.seed} {n}'))
         return self.log[-1]
+
+# %% ../nbs/22d_self_training.ipynb #dabf8800
+_TRAINERS = dict(grpo=('GRPOConfig', 'GRPOTrainer'), rloo=('RLOOConfig', 'RLOOTrainer'))
+_LOSSES = dict(sequence='grpo', token='dapo', constant='dr_grpo') # TRL's names for our averages
+
+def check_groups(
+    method:str, # grpo or rloo
+    settings:PpoSettings,
+    questions:int, # that there are
+):
+    "Raise where `method` cannot do what `settings` ask"
+    s = settings
+    if method not in _TRAINERS: raise UserError(f"method {method!r}: must be one of {', '.join(_TRAINERS)}")
+    if s.samples<2: raise UserError(f"setting samples={s.samples}: {method} compares the replies to a question with each other: take 2 or more")
+    if s.questions>questions: raise UserError(f"setting questions={s.questions}: there are {questions} problems only: take fewer a step")
+    if s.minibatches>1 or s.target_kl:
+        raise UserError(f"{method} takes one optimizer step a pass and keeps beta: leave out minibatches and target_kl")
+    if method=='rloo' and s.average!='sequence': raise UserError("setting average: rloo weighs whole replies: leave it at 'sequence'")
+
+# %% ../nbs/22d_self_training.ipynb #499f1337
+def group_arguments(
+    method:Literal['grpo', 'rloo'],
+    out:str|Path, # folder of the checkpoints
+    settings:PpoSettings,
+    dtype=None, # of the student's weights; None: float32
+)->dict[str, Any]:
+    "What TRL's trainer is told about `settings`"
+    import torch
+    s, device = settings, 'cuda' if torch.cuda.is_available() else 'cpu'
+    total = s.questions*s.samples
+    rows = max(n for n in range(1, min(s.rows, total)+1) if total%n==0)
+    precision = dict(bf16=False, fp16=False) | mixed_precision(dtype or torch.float32, 'auto', device)
+    return dict(output_dir=str(out), max_steps=s.steps*s.epochs, save_steps=s.save_steps*s.epochs, save_total_limit=2, num_generations=s.samples,
+        per_device_train_batch_size=rows, gradient_accumulation_steps=total//rows, num_iterations=s.epochs, epsilon=s.clip, beta=s.beta,
+        max_completion_length=s.max_new, temperature=1., top_p=1., top_k=0, learning_rate=s.lr, lr_scheduler_type='constant', weight_decay=0.,
+        max_grad_norm=s.max_grad_norm, seed=s.seed, disable_dropout=True, gradient_checkpointing=False, use_cpu=device=='cpu', logging_steps=1,
+        remove_unused_columns=False, dataloader_pin_memory=False, disable_tqdm=True, report_to='none',
+        **precision, **(dict(loss_type=_LOSSES[s.average]) if method=='grpo' else {}))
+
+# %% ../nbs/22d_self_training.ipynb #006f15ab
+def trl_reward(
+    reward:Reward,
+    problems:Sequence[Problem],
+    ends:set[int], # tokens that end a reply
+)->Callable: # a reward function for TRL
+    "`reward` as TRL's trainers ask for it; their rows name a problem by its `number`"
+    def earned(completions, completion_ids, number, log_metric=None, **rest):
+        finish = ['stop' if len(ids) and ids[-1] in ends else 'length' for ids in completion_ids]
+        judged = [reward(text.strip(), problems[i], f) for text,i,f in zip(completions, number, finish)]
+        if log_metric:
+            for k,v in outcome_shares(judged).items(): log_metric(k, v)
+        return [j.reward for j in judged]
+    return earned
+
+# %% ../nbs/22d_self_training.ipynb #19feeb25
+def group_order(
+    n:int, # questions there are
+    settings:PpoSettings,
+    parts:int=1, # in which a pass is computed
+)->list[int]: # numbers of questions, for all steps of the run
+    "PPO's questions as TRL's sampler lists them: each `samples` times, all of a step again for each pass and part"
+    s = settings
+    asked = [question_numbers(n, s.questions, step, s.seed) for step in range(s.steps)]
+    return [i for numbers in asked for _ in range(s.epochs*parts) for i in numbers for _ in range(s.samples)]
+
+# %% ../nbs/22d_self_training.ipynb #b808f208
+_KEPT = dict(loss='loss', reward='reward', kl='kl', entropy='entropy', **{'completions/mean_length':'length', 'grad_norm':'grad_norm'})
+
+def group_rows(
+    history:Sequence[dict], # the trainer's log
+    epochs:int, # optimizer steps on what was written once
+)->list[dict]: # one for each round of writing
+    "The log of `history` in the names of PPO's log"
+    shares = ('right', 'wrong', 'unreadable', 'cut')
+    rows = [r for r in history if 'reward' in r]
+    return [dict(step=(r['step']-1)//epochs+1) | {n:r[k] for k,n in _KEPT.items() if k in r} | {k:r[k] for k in shares if k in r} for r in rows]
+
+def _open_groups(out, plan):
+    "Prepare `out` for the run `plan`; what is there must be the same run"
+    path = out/'groups.json'
+    there = json.loads(path.read_text(encoding='utf-8')) if path.exists() else plan
+    if changed := [k for k in plan if there.get(k)!=plan[k]]:
+        raise UserError(f"{out}: holds a run that differs in its {', '.join(changed)}: choose another folder, or delete this one")
+    write_text(path, json.dumps(plan, indent=1))
+
+# %% ../nbs/22d_self_training.ipynb #957251c8
+def train_by_groups(
+    method:Literal['grpo', 'rloo'],
+    model, # the warmed student, under LoRA or, with beta 0, not; trained in place
+    tok, # its tokenizer
+    problems:Sequence[Problem], # with answers
+    out:str|Path, # folder for groups.json, log.jsonl and checkpoints/
+    settings:PpoSettings=PpoSettings(),
+    reward:Reward=Reward(), # judges replies
+    prompt:Callable[[Problem], str]=reasoning_prompt,
+    progress:str|None=None, # label of the progress line; None: no line
+    callbacks:Sequence=(), # further transformers callbacks
+)->list[dict]: # the log, a row for each round of writing
+    "Train `model` by TRL's `method` with our reward; goes on from the last checkpoint in `out`"
+    check_problems(problems); check_groups(method, settings, len(problems))
+    s, out = settings, Path(out)
+    if s.beta and not has_adapter(model):
+        raise UserError(f"setting beta={s.beta}: TRL would take the model before its warm-up as the reference: put LoRA on the student, "
+                        "or set beta=0")
+    plan = dict(method=method, settings=s.model_dump(mode='json', exclude={'steps', 'save_steps', 'rows'}), rule=reward.rule.model_dump(mode='json'),
+        problems=content_id(*map(prompt, problems), *(p.answer for p in problems)), student=weights_hash(model))
+    _open_groups(out, plan)
+    callbacks = [_sealer(progress), _seeded(s.seed), *callbacks]
+    with _on_this_device():
+        trainer = _group_trainer(method, model, tok, problems, out, s, reward, prompt, callbacks)
+        start = latest_checkpoint(out/'checkpoints')
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    model.eval()
+    write_log(out/'log.jsonl', log := group_rows(trainer.state.log_history, s.epochs))
+    return log
+
+def _as_here(base, tok, order):
+    "A trainer class like `base` that asks in `order`, reads prompts in the tokens that `write` reads, and resumes adapters"
+    missing = [m for m in ('_get_train_sampler', '_tokenize_prompts', '_load_from_checkpoint') if not hasattr(base, m)]
+    if missing: raise UserError(f"{base.__name__}.{missing[0]}: not in this version of trl: install the tested one, trl=={TESTED['trl']}")
+    def sampler(self, dataset=None): return order
+    def tokens(self, prompts): return [tok(p, add_special_tokens=False)['input_ids'] for p in prompts], None, {}
+    def load(self, checkpoint, model=None):
+        if not has_adapter(self.model): return base._load_from_checkpoint(self, checkpoint, model)
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+        set_peft_model_state_dict(self.model, load_file(Path(checkpoint)/'adapter_model.safetensors'), self.model.active_adapter)
+    return type(base.__name__, (base,), dict(_get_train_sampler=sampler, _tokenize_prompts=tokens, _load_from_checkpoint=load))
+
+def _seeded(seed):
+    "A callback after which what a step draws hangs on its number alone, so that nothing of chance has to be restored"
+    from transformers import TrainerCallback, set_seed
+    class Seeded(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kw): set_seed(int(content_id(seed, state.global_step, n=8), 16))
+    return Seeded()
+
+def _group_trainer(method, model, tok, problems, out, settings, reward, prompt, callbacks):
+    "TRL's trainer for `problems`"
+    from transformers import PrinterCallback
+    Config, Trainer = imported('trl', *_TRAINERS[method])
+    from datasets import Dataset
+    args = Config(**group_arguments(method, out/'checkpoints', settings, model.dtype))
+    rows = Dataset.from_list([dict(prompt=prompt(p), number=i) for i,p in enumerate(problems)])
+    earned = trl_reward(reward, problems, TextLM(bare(model), tok, 'student').ends)
+    order = group_order(len(problems), settings, args.gradient_accumulation_steps)
+    trainer = _as_here(Trainer, tok, order)(model, earned, args, train_dataset=rows, processing_class=tok, callbacks=callbacks)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
