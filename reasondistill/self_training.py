@@ -7,7 +7,7 @@ __all__ = ['tries', 'kept_tries', 'check_gold', 'offline_examples', 'offline_set
            'half_and_half', 'gold_rollouts', 'imitate', 'SelfTraining', 'check_groups', 'group_arguments', 'trl_reward',
            'group_order', 'group_rows', 'train_by_groups']
 
-# %% ../nbs/22d_self_training.ipynb #08ce4a71
+# %% ../nbs/22d_self_training.ipynb #a5c17ae9
 import json
 from pathlib import Path
 from typing import Any, Callable, Literal, Mapping, Sequence
@@ -22,8 +22,8 @@ from .lm import Store, run
 from .local import weights_hash
 from .policy import Policy, Rollout
 from .problem import Problem, Response, UserError, content_id, write_text
-from .reft import (PPO, Experience, PpoSettings, check_bounds, check_problems, experience, experience_row, in_parts, minibatches,
-    question_numbers, reasoning_prompt)
+from .reft import (_FREE, PPO, Experience, PpoSettings, check_bounds, check_problems, experience, experience_row, in_parts,
+    minibatches, question_numbers, reasoning_prompt)
 from .rewards import Reward, outcome_shares
 from .shared_prompt import bare
 from .training import has_adapter, latest_checkpoint, mixed_precision, write_log
@@ -265,8 +265,8 @@ def group_order(
     asked = [question_numbers(n, s.questions, step, s.seed) for step in range(s.steps)]
     return [i for numbers in asked for _ in range(s.epochs*parts) for i in numbers for _ in range(s.samples)]
 
-# %% ../nbs/22d_self_training.ipynb #b808f208
-_KEPT = dict(loss='loss', reward='reward', kl='kl', entropy='entropy', **{'completions/mean_length':'length', 'grad_norm':'grad_norm'})
+# %% ../nbs/22d_self_training.ipynb #957251c8
+_KEPT = dict(loss='loss', reward='reward', entropy='entropy', **{'completions/mean_length':'length', 'grad_norm':'grad_norm'})
 
 def group_rows(
     history:Sequence[dict], # the trainer's log
@@ -274,18 +274,28 @@ def group_rows(
 )->list[dict]: # one for each round of writing
     "The log of `history` in the names of PPO's log"
     shares = ('right', 'wrong', 'unreadable', 'cut')
-    rows = [r for r in history if 'reward' in r]
-    return [dict(step=(r['step']-1)//epochs+1) | {n:r[k] for k,n in _KEPT.items() if k in r} | {k:r[k] for k in shares if k in r} for r in rows]
+    rows = [dict(kl=0.) | r for r in history if 'reward' in r] # with beta 0 TRL has no reference to look at
+    at = lambda r: dict(step=(r['step']-1)//epochs+1, kl=r['kl']*r['completions/mean_length'])
+    return [at(r) | {n:r[k] for k,n in _KEPT.items() if k in r} | {k:r[k] for k in shares if k in r} for r in rows]
+
+def _guard(settings, where):
+    "A callback that stops a run as PPO would"
+    from transformers import TrainerCallback
+    class Guard(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kw):
+            for row in group_rows([dict(logs, step=state.global_step)], settings.epochs): check_bounds(row, settings, where)
+    return Guard()
 
 def _open_groups(out, plan):
     "Prepare `out` for the run `plan`; what is there must be the same run"
     path = out/'groups.json'
+    if not path.exists() and (out/'checkpoints').exists(): raise UserError(f"{out}: holds another training: choose another folder")
     there = json.loads(path.read_text(encoding='utf-8')) if path.exists() else plan
     if changed := [k for k in plan if there.get(k)!=plan[k]]:
         raise UserError(f"{out}: holds a run that differs in its {', '.join(changed)}: choose another folder, or delete this one")
     write_text(path, json.dumps(plan, indent=1))
 
-# %% ../nbs/22d_self_training.ipynb #957251c8
+# %% ../nbs/22d_self_training.ipynb #879e8099
 def train_by_groups(
     method:Literal['grpo', 'rloo'],
     model, # the warmed student, under LoRA or, with beta 0, not; trained in place
@@ -304,10 +314,10 @@ def train_by_groups(
     if s.beta and not has_adapter(model):
         raise UserError(f"setting beta={s.beta}: TRL would take the model before its warm-up as the reference: put LoRA on the student, "
                         "or set beta=0")
-    plan = dict(method=method, settings=s.model_dump(mode='json', exclude={'steps', 'save_steps', 'rows'}), rule=reward.rule.model_dump(mode='json'),
+    plan = dict(method=method, settings=s.model_dump(mode='json', exclude=_FREE | {'rows'}), rule=reward.rule.model_dump(mode='json'),
         problems=content_id(*map(prompt, problems), *(p.answer for p in problems)), student=weights_hash(model))
     _open_groups(out, plan)
-    callbacks = [_sealer(progress), _seeded(s.seed), *callbacks]
+    callbacks = [_sealer(progress), _seeded(s.seed), _guard(s, out/'checkpoints'), *callbacks]
     with _on_this_device():
         trainer = _group_trainer(method, model, tok, problems, out, s, reward, prompt, callbacks)
         start = latest_checkpoint(out/'checkpoints')
