@@ -511,9 +511,9 @@ def hacking_change(
     reach = _reach(drawn, n, level)
     return Difference(value, max(-1., value-reach), min(1., value+reach))
 
-# %% ../nbs/22e_selection.ipynb #33c41c41
-_NUMBER_OPTION = re.compile(r'(?:rs|re|s|usd|about|approx\w*)?[\s.$€£₹]*?([-−–]\s*)?((?:\d{1,3}(?:,\d{2,3})+|\d+)?(?:\.\d+)?)(?:\s*/\s*(\d+))?'
-    r'(?![\d.,]*\d)([^\d:^√*+=,]*[a-z]\s?[23])?([^\d:^√*+=]*)', re.I) # currency, sign, number, fraction, unit with its power
+# %% ../nbs/22e_selection.ipynb #26aa2a81
+_NUMBER_OPTION = re.compile(r'(?:[a-e]\s?\)\s*)?(?:rs|re|s|usd|about|approx\w*)?[\s.$€£₹]*?([-−–]\s*)?((?:\d{1,3}(?:,\d{2,3})+|\d+)?(?:\.\d+)?)'
+    r'(?:\s*/\s*(\d+))?(?![\d.,]*\d)([^\d:^√*+=,]*[a-z]\s?(?:\^\s?)?[23])?([^\d:^√*+=]*)', re.I) # a label, currency, sign, number, fraction, unit
 _NO_NUMBER = re.compile(r'\b[xyznkpq]\b|sqrt|root|\bpi\b|\bor\b|\band\b|\btimes\b|\bto\b|π', re.I)
 _OF_OPTIONS = re.compile(r'\b(?:which (?:one )?(?:of|among)|of the following|of these|the options|choose)\b|다음 중', re.I)
 
