@@ -28,7 +28,7 @@ from .rewards import Reward, outcome_shares
 from .shared_prompt import bare
 from .training import has_adapter, latest_checkpoint, mixed_precision, write_log
 
-# %% ../nbs/22d_self_training.ipynb #e145c247
+# %% ../nbs/22d_self_training.ipynb #cb4fafb8
 def tries(
     model, # the warmed student
     tok, # its tokenizer
@@ -43,6 +43,7 @@ def tries(
 )->list[Response]: # judged, problem by problem
     "What `model` writes when it tries each of `problems` `n` times at temperature 1"
     check_problems(problems)
+    if n<1: raise UserError(f"n={n}: at least one try at each problem")
     lm = TextLM(bare(model), tok, 'warmed')
     ask = lambda p, k: Request(messages=(dict(role='user', content=prompt(p)),), sample=k, temperature=1., max_tokens=max_new, seed=seed)
     asked = [(p, k) for p in problems for k in range(n)]
