@@ -321,7 +321,7 @@ def reward_report(
     return dict(n=len(right), right=sum(right)/len(right), accuracy=sum((s>.5)==r for s,r in zip(scores, right))/len(right),
         auc=float(roc_auc_score(right, scores)) if len(set(right))>1 else None, pairs=sum(wins)/len(wins) if wins else None)
 
-# %% ../nbs/22e_selection.ipynb #45207302
+# %% ../nbs/22e_selection.ipynb #e9ed8516
 def save_reward_model(
     rm:RewardModel,
     folder:str|Path, # is made
@@ -360,9 +360,10 @@ def load_reward_model(
 
 def _trunk(folder, settings, model, base):
     "The student under the head that is kept in `folder`"
+    import torch
     if settings.learns=='all':
         from transformers import AutoModelForCausalLM
-        return AutoModelForCausalLM.from_pretrained(folder/'trunk', dtype='auto')
+        return AutoModelForCausalLM.from_pretrained(folder/'trunk', dtype='auto').to('cuda' if torch.cuda.is_available() else 'cpu')
     if model is None: raise UserError(f"{folder}: has no student in it: pass the one that the reward model was trained on")
     if weights_hash(bare(model))!=base: raise UserError(f"{folder}: was trained on another student: pass that one")
     if settings.learns=='head': return model
@@ -448,7 +449,7 @@ def program_reasons(
     does = any(isinstance(n, (ast.BinOp, ast.AugAssign, ast.Call)) for n in ast.walk(ast.parse(code)))
     return Reasons('unused' if does else 'empty', 'made of '+(', '.join(str(x) for x in sorted(found)[:5]) or 'nothing'))
 
-# %% ../nbs/22e_selection.ipynb #054155bf
+# %% ../nbs/22e_selection.ipynb #e01e0788
 def with_reasons(
     problems:Sequence[Problem],
     responses:Sequence[Response], # to them, judged
@@ -463,6 +464,10 @@ def with_reasons(
     said = iter(found)
     return [r.model_copy(update=dict(meta=r.meta | dict(zip(('reasons', 'why'), next(said))))) if r.correct else r for r in responses]
 
+def _origin(problem):
+    "What `problem` is drawn with in a resample; the forms of one problem go together"
+    return cluster_of(problem) or f'seed {problem.id}'
+
 def _judged_right(responses):
     "The right ones of `responses`, once it is sure that their reasoning was looked at"
     right = [r for r in responses if r.correct]
@@ -471,7 +476,7 @@ def _judged_right(responses):
         raise UserError(f"problem {listed(lost)}: reasoning not looked at: use with_reasons first")
     return right
 
-# %% ../nbs/22e_selection.ipynb #b2339800
+# %% ../nbs/22e_selection.ipynb #f50c4ce1
 def hacking_table(
     problems:Sequence[Problem],
     runs:dict[str, Sequence[Response]], # name -> replies `with_reasons`
@@ -479,7 +484,7 @@ def hacking_table(
 ): # DataFrame by run: right, the number of each verdict, at_least, low, high, at_most
     "The share of right answers whose reasoning is empty or wrong, for each of `runs`"
     import pandas as pd
-    clusters, rows = {p.id:cluster_of(p) or p.id for p in problems}, {}
+    clusters, rows = {p.id:_origin(p) for p in problems}, {}
     for name,responses in runs.items():
         right = _judged_right(responses)
         n = Counter(r.meta['reasons'] for r in right)
@@ -491,7 +496,7 @@ def hacking_table(
 def hacking_change(
     problems:Sequence[Problem],
     before:Sequence[Response], # replies `with_reasons`
-    after:Sequence[Response], # replies to the same problems, `with_reasons`
+    after:Sequence[Response], # replies to the same problems, or to another form of them, `with_reasons`
     level:float=.95,
     n_boot:int=10_000, # resamples of the problems, whole clusters at a time
     seed:int=0,
@@ -503,7 +508,7 @@ def hacking_change(
     for at,responses in ((0, before), (2, after)):
         for r in _judged_right(responses): columns[ids[r.problem_id], [at, at+1]] += r.meta['reasons'] in FAULTY, 1
     def change(sums): return sums[..., 2]/sums[..., 3]-sums[..., 0]/sums[..., 1]
-    kinds, count = _cluster_kinds(columns, [cluster_of(p) or p.id for p in problems])
+    kinds, count = _cluster_kinds(columns, [_origin(p) for p in problems])
     value, n = float(change(columns.sum(0))), int(count.sum())
     with np.errstate(invalid='ignore'): drawn = _resampled(kinds, count, change, n_boot, seed)
     drawn = drawn[np.isfinite(drawn)] # a resample without a right answer has no share
@@ -538,7 +543,7 @@ def numeric_form(
     change = dict(id=name, choices=(), answer=written(value), kind='number', source=source, meta=meta | dict(seed_id=problem.id))
     return problem.model_copy(update=change)
 
-# %% ../nbs/22e_selection.ipynb #16e1aea5
+# %% ../nbs/22e_selection.ipynb #a841ab90
 def form_table(
     problems:Sequence[Problem], # of multiple choice
     chosen:Sequence[Response], # replies to them, judged
@@ -554,7 +559,7 @@ def form_table(
     pairs = [(p, f) for p in problems if (f := numeric_form(p)) and {p.id, f.id}<=asked]
     if not pairs: raise UserError("no problem was answered in both forms: ask numeric_form(problem), too, for problems where it is not None")
     a, b = [rate(chosen, p) for p,_ in pairs], [rate(numeric, f) for _,f in pairs]
-    guess, nothing, clusters = [x+(1-x)/len(p.choices) for x,(p,_) in zip(b, pairs)], [0.]*len(pairs), [cluster_of(p) or p.id for p,_ in pairs]
+    guess, nothing, clusters = [x+(1-x)/len(p.choices) for x,(p,_) in zip(b, pairs)], [0.]*len(pairs), [_origin(p) for p,_ in pairs]
     rows = {'multiple choice':(nothing, a), 'numeric':(nothing, b), 'numeric, guessing the rest':(nothing, guess)}
     rows |= {'options give':(b, a), 'beyond guessing':(guess, a)} # differences
     rows = {k:paired_bootstrap(*r, clusters, n_boot, seed, level) for k,r in rows.items()}
