@@ -61,6 +61,14 @@ def _by_problem(problems, responses, scores=None):
     if lost := [p.id for p in problems if p.id not in found]: raise UserError(f"problem {listed(lost)}: no samples: leave it out or sample it")
     return [(p, *map(list, zip(*sorted(found[p.id], key=lambda x: x[0].sample)))) for p in problems]
 
+# %% ../nbs/22e_selection.ipynb #549b3ff3
+def _asked(problems, responses):
+    "`problems` by their ids, once it is sure that all `responses` are to them"
+    by_id = {p.id:p for p in problems}
+    if strange := {r.problem_id for r in responses}-by_id.keys():
+        raise UserError(f"problem {listed(strange)}: a reply to it, but not among the problems: pass it too")
+    return by_id
+
 # %% ../nbs/22e_selection.ipynb #81a52aa9
 def vote_classes(
     answers:Sequence[str|None], # of the samples, in their order; None: unreadable
@@ -183,7 +191,7 @@ def reward_recipe(
     try: return RewardSettings(**{**_RECIPES[name], **changes})
     except ValidationError as e: raise UserError(f"reward model setting {'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}") from None
 
-# %% ../nbs/22e_selection.ipynb #71ab7e52
+# %% ../nbs/22e_selection.ipynb #ff24866c
 class RewardExample(NamedTuple):
     "A reply, and whether it is right"
     problem_id:str
@@ -198,9 +206,8 @@ def reward_examples(
     prompt:Callable[[Problem], str]=reasoning_prompt, # text that was continued
 )->list[RewardExample]: # in order
     "What a reward model learns from: each different reply to each of `problems` once"
-    by_id, out = {p.id:p for p in problems}, {}
+    by_id, out = _asked(problems, responses), {}
     for r in responses:
-        if r.problem_id not in by_id: raise UserError(f"problem {r.problem_id}: a reply to it, but not among the problems: pass it too")
         if r.correct is None: raise UserError(f"problem {r.problem_id}, sample {r.sample}, field correct: not judged: grade the replies first")
         e = RewardExample(r.problem_id, prompt(by_id[r.problem_id]), r.text, r.finish=='stop', r.correct)
         if r.finish!='error': out.setdefault((e.problem_id, e.reply, e.whole), e)
@@ -294,7 +301,7 @@ def _reward_step(rm, texts, labels, fixed, numbers):
         total += loss.item()
     return total
 
-# %% ../nbs/22e_selection.ipynb #fd41bc20
+# %% ../nbs/22e_selection.ipynb #22266b38
 def score_replies(
     rm:RewardModel,
     problems:Sequence[Problem],
@@ -302,8 +309,9 @@ def score_replies(
     learnt:bool=False, # problems that it learnt from are scored, too
 )->list[float]: # the chance of being right that it sees, 0..1, for each of `responses`
     "What `rm` thinks of `responses`"
-    by_id = {p.id:p for p in problems}
-    if (known := rm.learnt & {r.problem_id for r in responses}) and not learnt:
+    by_id = _asked(problems, responses)
+    known = {r.problem_id for r in responses if rm.learnt & {r.problem_id, by_id[r.problem_id].meta.get('seed_id')}}
+    if known and not learnt:
         raise UserError(f"problem {listed(known)}: the reward model has learnt from replies to it: score other problems, or pass learnt=True")
     texts = [rm.tokens(rm.prompt(by_id[r.problem_id]), r.text, r.finish=='stop') for r in responses]
     return rm.head(rm.states(texts)).softmax(-1)[:, 1].tolist() if texts else []
@@ -449,7 +457,7 @@ def program_reasons(
     does = any(isinstance(n, (ast.BinOp, ast.AugAssign, ast.Call)) for n in ast.walk(ast.parse(code)))
     return Reasons('unused' if does else 'empty', 'made of '+(', '.join(str(x) for x in sorted(found)[:5]) or 'nothing'))
 
-# %% ../nbs/22e_selection.ipynb #e01e0788
+# %% ../nbs/22e_selection.ipynb #635086f8
 def with_reasons(
     problems:Sequence[Problem],
     responses:Sequence[Response], # to them, judged
@@ -458,7 +466,7 @@ def with_reasons(
     **options, # what else `check_replies` takes
 )->list[Response]: # in order; right ones with meta['reasons'] and meta['why']
     "`responses`, the right ones with the verdict on their reasoning"
-    by_id, right = {p.id:p for p in problems}, [r for r in responses if r.correct]
+    by_id, right = _asked(problems, responses), [r for r in responses if r.correct]
     if program: found = [program_reasons(p := by_id[r.problem_id], program(p, r.text)) for r in right]
     else: found = [reply_reasons(a.made) for a in check_replies(problems, right, lm, **options)]
     said = iter(found)
@@ -468,15 +476,16 @@ def _origin(problem):
     "What `problem` is drawn with in a resample; the forms of one problem go together"
     return cluster_of(problem) or f'seed {problem.id}'
 
-def _judged_right(responses):
+def _judged_right(problems, responses):
     "The right ones of `responses`, once it is sure that their reasoning was looked at"
+    _asked(problems, responses)
     right = [r for r in responses if r.correct]
     if not right: raise UserError("no right answers: there is no reasoning to look at")
     if lost := {r.problem_id for r in right if 'reasons' not in r.meta}:
         raise UserError(f"problem {listed(lost)}: reasoning not looked at: use with_reasons first")
     return right
 
-# %% ../nbs/22e_selection.ipynb #f50c4ce1
+# %% ../nbs/22e_selection.ipynb #85261457
 def hacking_table(
     problems:Sequence[Problem],
     runs:dict[str, Sequence[Response]], # name -> replies `with_reasons`
@@ -486,7 +495,7 @@ def hacking_table(
     import pandas as pd
     clusters, rows = {p.id:_origin(p) for p in problems}, {}
     for name,responses in runs.items():
-        right = _judged_right(responses)
+        right = _judged_right(problems, responses)
         n = Counter(r.meta['reasons'] for r in right)
         share = accuracy_interval([r.meta['reasons'] in FAULTY for r in right], [clusters[r.problem_id] for r in right], level)
         ends = dict(at_least=share[0], low=share[1], high=share[2], at_most=share[0]+n['unchecked']/len(right))
@@ -506,7 +515,7 @@ def hacking_change(
     ids = {p.id:i for i,p in enumerate(problems)}
     columns = np.zeros((len(problems), 4)) # faulty and right, before and after
     for at,responses in ((0, before), (2, after)):
-        for r in _judged_right(responses): columns[ids[r.problem_id], [at, at+1]] += r.meta['reasons'] in FAULTY, 1
+        for r in _judged_right(problems, responses): columns[ids[r.problem_id], [at, at+1]] += r.meta['reasons'] in FAULTY, 1
     def change(sums): return sums[..., 2]/sums[..., 3]-sums[..., 0]/sums[..., 1]
     kinds, count = _cluster_kinds(columns, [_origin(p) for p in problems])
     value, n = float(change(columns.sum(0))), int(count.sum())
