@@ -418,7 +418,7 @@ def _read(reply):
     if not isinstance(told, dict): return ProgramResult(error='crashed', seconds=reply['seconds'])
     return ProgramResult(told.get('value'), str(told.get('error', '')), reply['seconds'], str(told.get('printed', '')))
 
-# %% ../nbs/21_programs.ipynb #bba0270a
+# %% ../nbs/21_programs.ipynb #4d5804fd
 class _Worker:
     "One worker process with `memory` bytes for each program; `before`: Python that it runs first, for tests that take fences away"
     def __init__(self, memory, fork=True, before=''):
@@ -459,7 +459,8 @@ class _Worker:
         for pipe in (self.process.stdin, self.process.stdout):
             try: pipe.close()
             except OSError: pass
-        if os.path.isdir(self.folder): os.rmdir(self.folder)
+        try: os.rmdir(self.folder)
+        except FileNotFoundError: pass # the clock and whoever waited may both close
 
 # %% ../nbs/21_programs.ipynb #dffaad60
 class ProgramPool:
