@@ -248,12 +248,14 @@ def check_bounds(
         raise Collapse(f"step {row['step']}: {name} {row[name]:.4g} is {bound}: the student has left its warm-up behind; {advice}. "
                        f"The checkpoints are kept in {where}")
 
-# %% ../nbs/22c_reft.ipynb #4e7b38ff
+# %% ../nbs/22c_reft.ipynb #87e01a95
 def reasoning_prompt(
     problem:Problem,
 )->str:
-    "The text that a student continues with its reasoning"
-    return f"Question:\n{problem.question}\nAnswer reasoning:\n"
+    "The text that a student continues with its reasoning: passage, question and options, these in MathQA's way"
+    options = ' , '.join(f'{chr(97+i)} ) {c}' for i,c in enumerate(problem.choices))
+    asked = '\n'.join(filter(None, (problem.passage, problem.extra, problem.question, options)))
+    return f"Question:\n{asked}\nAnswer reasoning:\n"
 
 def check_problems(
     problems:Sequence[Problem],
