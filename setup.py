@@ -19,6 +19,6 @@ setup(
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research', 'Natural Language :: English',
                  'Natural Language :: Korean', 'Programming Language :: Python :: 3', 'Framework :: Jupyter'],
     packages=find_packages(include=['reasondistill', 'reasondistill.*']),
-    package_data={'reasondistill': ['conf/**/*.yaml', 'prompts/*.jinja', 'templates/*.jinja']},
+    package_data={'reasondistill': ['conf/**/*.yaml', 'prompts/*.jinja', 'templates/*.jinja', 'samples/*.jsonl', 'samples/README.md']},
     install_requires=cfg['requirements'].split(), extras_require=extras, zip_safe=False,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['reasondistill=reasondistill._modidx:d']})
