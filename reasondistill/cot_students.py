@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['SftSettings', 'cot_presets', 'cot_preset', 'is_seq2seq', 'cot_student', 'tiny_t5', 'SftRow', 'sft_rows',
-           'collate_rows', 'TextLM', 'Seq2SeqLM', 'student_lm', 'student_prompt', 'answer_all', 'with_lora', 'finetune']
+           'collate_rows', 'TextLM', 'Seq2SeqLM', 'student_lm', 'student_prompt', 'answer_all', 'with_lora',
+           'completion_scores', 'plain_attention', 'finetune']
 
-# %% ../nbs/20d_cot_students.ipynb #80b180ef
+# %% ../nbs/20d_cot_students.ipynb #7cf6cf4d
 import json, shutil
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -242,6 +244,28 @@ def with_lora(model, settings:SftSettings):
     kind = 'SEQ_2_SEQ_LM' if is_seq2seq(model) else 'CAUSAL_LM'
     return get_peft_model(model, LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, task_type=kind, target_modules='all-linear'))
 
+# %% ../nbs/20d_cot_students.ipynb #dc6cc3a3
+def completion_scores(
+    batch:dict, # by `collate_rows`, of a decoder
+)->dict: # the arguments of a causal language model's forward
+    "`batch`, asking for no scores before the first completion"
+    learned = (batch['labels']!=-100).any(0).nonzero()
+    keep = batch['labels'].shape[1]-max(0, int(learned[0])-1) if len(learned) else 1
+    return {**batch, 'labels':batch['labels'][:, -keep:], 'logits_to_keep':keep}
+
+# %% ../nbs/20d_cot_students.ipynb #4e838607
+@contextmanager
+def plain_attention(
+    model, # a transformers model, with an adapter or without
+):
+    "Transformers' plain attention while `model` learns on a CPU; elsewhere its own"
+    bare = model.get_base_model() if hasattr(model, 'get_base_model') else model
+    had = bare.config._attn_implementation
+    if bare.device.type!='cpu' or had!='sdpa': yield; return
+    bare.set_attn_implementation('eager')
+    try: yield
+    finally: bare.set_attn_implementation(had)
+
 # %% ../nbs/20d_cot_students.ipynb #456ca134
 def _steps(n_rows, s):
     "Steps of the training, and between two looks"
@@ -262,13 +286,16 @@ def _sft_arguments(model, out, s, n_rows, judged):
         warmup_steps=s.warmup, weight_decay=s.weight_decay, seed=s.seed, gradient_checkpointing=s.checkpointing, gradient_checkpointing_kwargs=dict(use_reentrant=False), use_cpu=device=='cpu',
         remove_unused_columns=False, dataloader_pin_memory=False, logging_steps=1, save_total_limit=1, disable_tqdm=True, report_to='none', **looks, **mixed_precision(dtype_for(device), s.precision, device))
 
-# %% ../nbs/20d_cot_students.ipynb #5968a198
+# %% ../nbs/20d_cot_students.ipynb #93a8a115
 @cache
 def _judged_trainer()->type:
     "A Trainer that asks its judge instead of computing a loss"
     from transformers import Trainer
     class JudgedTrainer(Trainer):
         judge = None
+        def training_step(self, model, *args): # the judge's own writing has its own attention
+            with plain_attention(self.accelerator.unwrap_model(model)): return super().training_step(model, *args)
+        def compute_loss(self, model, inputs, **kw): return super().compute_loss(model, inputs if is_seq2seq(self.accelerator.unwrap_model(model)) else completion_scores(inputs), **kw)
         def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'):
             model = self.accelerator.unwrap_model(self.model).eval()
             found = {f'{metric_key_prefix}_accuracy':float(self.judge(model))}
@@ -288,7 +315,7 @@ def _sealer(progress):
         def on_train_end(self, args, state, control, **kw): self.bar.close()
     return Sealer()
 
-# %% ../nbs/20d_cot_students.ipynb #051228f7
+# %% ../nbs/20d_cot_students.ipynb #95bacbf0
 def _open(out, plan):
     "Prepare `out` for the training `plan`; what is there must be the same training"
     path = out/'sft.json'
