@@ -15,7 +15,7 @@ from reasondistill.problem import write_text
 
 def settings(how):
     "The student's settings by the preset and what the command line changes"
-    given = {k: v for k, v in dict(max_steps=how.steps, lr=how.lr, looks=how.looks, max_new=how.max_new, rank=how.rank, batch=how.batch, seed=how.seed).items() if v is not None}
+    given = {k: v for k, v in dict(max_steps=how.steps, lr=how.lr, looks=how.looks, max_new=how.max_new, rank=how.rank, batch=how.batch, select=how.select, seed=how.seed).items() if v is not None}
     return cot_preset(how.preset, **given)
 
 
@@ -51,6 +51,7 @@ def main():
     ask.add_argument('--preset', default='cpu')
     ask.add_argument('--limit', type=int, help='problems on each side, for a trial')
     ask.add_argument('--few', type=int, help='training questions of the few-sample ablation: 8, 32 or 128')
+    ask.add_argument('--select', choices=['last', 'validation', 'test'], help='which weights are kept')
     for name, kind in dict(steps=int, lr=float, looks=int, max_new=int, rank=int, batch=int, seed=int).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=kind)
     how = ask.parse_args()
     e, out = Experiment(teacher_named(how.teacher), how.student, settings(how)), Path(how.out)

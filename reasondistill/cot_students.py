@@ -244,14 +244,16 @@ def with_lora(model, settings:SftSettings):
     kind = 'SEQ_2_SEQ_LM' if is_seq2seq(model) else 'CAUSAL_LM'
     return get_peft_model(model, LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, task_type=kind, target_modules='all-linear'))
 
-# %% ../nbs/20d_cot_students.ipynb #dc6cc3a3
+# %% ../nbs/20d_cot_students.ipynb #165662e6
 def completion_scores(
     batch:dict, # by `collate_rows`, of a decoder
 )->dict: # the arguments of a causal language model's forward
     "`batch`, asking for no scores before the first completion"
-    learned = (batch['labels']!=-100).any(0).nonzero()
-    keep = batch['labels'].shape[1]-max(0, int(learned[0])-1) if len(learned) else 1
-    return {**batch, 'labels':batch['labels'][:, -keep:], 'logits_to_keep':keep}
+    import torch
+    labels, learned = batch['labels'], (batch['labels']!=-100).any(0).nonzero()
+    start = max(0, int(learned[0])-1) if len(learned) else labels.shape[1]-1
+    places = torch.arange(start, labels.shape[1], device=labels.device) # as indices: a slice of the hidden states costs a copy of the output weights
+    return {**batch, 'labels':labels[:, start:], 'logits_to_keep':places}
 
 # %% ../nbs/20d_cot_students.ipynb #4e838607
 @contextmanager

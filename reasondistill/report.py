@@ -30,17 +30,26 @@ _WAYS = dict(
     generate=('Free generation', 'The student writes its reply greedily; the answer is read from it, and a reply from which none can be read counts as wrong.'),
     choose=('Forced choice', 'No writing: the right answer must be the one whose final line the student holds most likely, directly after the prompt.'))
 
-# %% ../nbs/14a_report.ipynb #d6c3b11c
+# %% ../nbs/14a_report.ipynb #a6039bd5
 def _compared(before, after, by, n_boot):
     "Section of the report on `before` and `after`"
     c = compare(before, after, by=by, n_boot=n_boot)
     rows = [*c.parts, c.overall, *([c.control] if c.control else [])]
-    return dict(after=c.after, before=c.before, by=by, rows=[r.model_dump() for r in rows], verdict=c.verdict, control_verdict=c.control_verdict, power=power_sentence(c.overall, c.level))
+    bars = [_bar(side, r.name, os, by) for r in rows for side,os in dict(before=before, after=after).items()]
+    return dict(after=c.after, before=c.before, by=by, rows=[r.model_dump() for r in rows], bars=bars, verdict=c.verdict, control_verdict=c.control_verdict, power=power_sentence(c.overall, c.level))
+
+def _bar(model, name, outcomes, by):
+    "The accuracy of `outcomes` in the row `name` of a comparison, with its own interval; controls are a row apart there"
+    apart = name=='control'
+    t = accuracy_table([o for o in outcomes if (o.group=='control')==apart], by=None if apart else by)
+    return dict(model=model, subject=name, **t.loc['all' if apart else name, ['accuracy', 'low', 'high', 'n']].astype(float).to_dict())
 
 def _scored(before, by):
     "Section of the report on one model alone"
     t = accuracy_table(before, by=by)
-    return dict(after=None, before=before[0].model, by=by, rows=[dict(name=str(i), **r) for i,r in zip(t.index, t.to_dict('records'))], verdict='', control_verdict='', power='')
+    rows = [dict(name=str(i), **r) for i,r in zip(t.index, t.to_dict('records'))]
+    bars = [dict(model=before[0].model, subject=r['name'], **{k:r[k] for k in ('accuracy', 'low', 'high', 'n')}) for r in rows]
+    return dict(after=None, before=before[0].model, by=by, rows=rows, bars=bars, verdict='', control_verdict='', power='')
 
 # %% ../nbs/14a_report.ipynb #80e3ff91
 def _chance(problems, outcomes):
@@ -288,40 +297,23 @@ def report_data(
                 views={k:v for k,v in (views or {}).items() if v}, counts={k:dict(v) for k,v in counts.items()},
                 seed=config.get('seed'), versions=versions(), config_yaml=yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False))
 
-# %% ../nbs/14a_report.ipynb #d751aae6
-def _bars(section):
-    "Rows of a section as the table that `subject_bars` draws"
-    import pandas as pd
-    from reasondistill.statistics import wilson
-    sides = [('before', section['before']), ('after', section['after'])] if section['after'] else [(None, section['before'])]
-    rows = []
-    for r in section['rows']:
-        for side,model in sides:
-            right = r['right' if side is None else f'right_{side}']
-            low, high = wilson(right, r['n'])[:2]
-            rows.append(dict(model=model if side is None else side, subject=r['name'], accuracy=right/r['n'], low=low, high=high, n=r['n']))
-    return pd.DataFrame(rows)
-
 # %% ../nbs/14a_report.ipynb #435a9bd4
 def _gains(section):
     "Rows of a compared section as the table that `forest` draws, the total last"
     rows = sorted(section['rows'], key=lambda r: r['name']=='all')
     return _frame_of([{k:r[k] for k in ('name', 'n', 'points', 'low', 'high')} for r in rows])
 
-# %% ../nbs/14a_report.ipynb #a7af5219
+# %% ../nbs/14a_report.ipynb #aaafb78d
 def figures(
     report:Mapping[str, Any], # from `report_data`
 )->dict[str, str]: # name -> an HTML image that needs no other file
     "The pictures of a `report`"
-    import matplotlib.pyplot as plt
-    figs = {s['key']:subject_bars(_bars(s), title=f"{s['label']}, by {s['by']}", chance=s['chance']) for s in report['evaluation']}
+    figs = {s['key']:subject_bars(_frame_of(s['bars']), title=f"{s['label']}, by {s['by']}", chance=s['chance']) for s in report['evaluation']}
     if report['funnel']: figs['funnel'] = funnel(report['funnel'])
     if report['training']: figs['training'] = training_curve(report['training']['log'])
     figs |= {f"gain_{s['key']}":forest(_gains(s), title=f"{s['label']}, gain by {s['by']}") for s in report['evaluation'] if s['after'] and len(s['rows'])>2}
     figs |= {f'view_{k}':VIEWS[k].draw(rows) for k,rows in report['views'].items()}
-    out = {k:figure_html(f) for k,f in figs.items()}
-    for f in figs.values(): plt.close(f)
-    return out
+    return {k:figure_html(f) for k,f in figs.items()}
 
 # %% ../nbs/14a_report.ipynb #203daac6
 def render_report(
