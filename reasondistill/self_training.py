@@ -5,28 +5,31 @@
 # %% auto #0
 __all__ = ['tries', 'kept_tries', 'check_gold', 'offline_examples', 'offline_settings', 'offline_self_training', 'cross_entropy',
            'half_and_half', 'gold_rollouts', 'imitate', 'SelfTraining', 'check_groups', 'group_arguments', 'trl_reward',
-           'group_order', 'group_rows', 'train_by_groups']
+           'group_order', 'group_rows', 'promises', 'on_our_terms', 'group_trainer', 'open_groups', 'on_this_device',
+           'train_by_groups']
 
 # %% ../nbs/22d_self_training.ipynb #a5c17ae9
-import json
+import importlib, json
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Callable, Literal, Mapping, Sequence
+from unittest.mock import patch
 
 from pydantic import ValidationError
 
 from .asking import Request
-from .backends import TESTED, _on_this_device, imported
-from .cot_students import SftSettings, TextLM, _sealer, finetune
+from .backends import TESTED, PlainLogProbs, imported
+from .cot_students import SftSettings, TextLM, finetune
 from .lean_logits import wide
 from .lm import Store, run
-from .local import weights_hash
+from .local import quiet, weights_hash
 from .policy import Policy, Rollout
 from .problem import Problem, Response, UserError, content_id, write_text
-from .reft import (_FREE, PPO, Experience, PpoSettings, check_bounds, check_problems, experience, experience_row, in_parts,
+from .reft import (FREE_SETTINGS, PPO, Experience, PpoSettings, check_bounds, check_problems, experience, experience_row, in_parts,
     minibatches, question_numbers, reasoning_prompt)
 from .rewards import Reward, outcome_shares
 from .shared_prompt import bare
-from .training import has_adapter, latest_checkpoint, mixed_precision, write_log
+from .training import has_adapter, latest_checkpoint, mixed_precision, seal, write_log
 
 # %% ../nbs/22d_self_training.ipynb #cb4fafb8
 def tries(
@@ -178,9 +181,10 @@ def imitate(
     optimizer.zero_grad()
     return row
 
-# %% ../nbs/22d_self_training.ipynb #98245662
+# %% ../nbs/22d_self_training.ipynb #d9b039d6
 class SelfTraining(PPO):
     "Online self-training: learns from what was right in each step, and from gold solutions, by likelihood"
+    method = 'online self-training'
     def __init__(self,
         policy:Policy,
         problems:Sequence[Problem], # with answers
@@ -191,7 +195,7 @@ class SelfTraining(PPO):
     ):
         super().__init__(policy, problems, settings, reward, prompt)
         self.gold = gold_rollouts(policy.tok, problems, gold, prompt)
-        self.start = content_id('online self-training', self.start, *self.gold.values()) # a run of PPO in the same folder is another run
+        self.own_plan = dict(gold=content_id(*self.gold.values()))
 
     def step(self, where='')->dict:
         "Write, judge, check, imitate; the log's row"
@@ -266,7 +270,7 @@ def group_order(
     asked = [question_numbers(n, s.questions, step, s.seed) for step in range(s.steps)]
     return [i for numbers in asked for _ in range(s.epochs*parts) for i in numbers for _ in range(s.samples)]
 
-# %% ../nbs/22d_self_training.ipynb #957251c8
+# %% ../nbs/22d_self_training.ipynb #8f5a4baa
 _KEPT = dict(loss='loss', reward='reward', entropy='entropy', **{'completions/mean_length':'length', 'grad_norm':'grad_norm'})
 
 def group_rows(
@@ -279,24 +283,99 @@ def group_rows(
     at = lambda r: dict(step=(r['step']-1)//epochs+1, kl=r['kl']*r['completions/mean_length'])
     return [at(r) | {n:r[k] for k,n in _KEPT.items() if k in r} | {k:r[k] for k in shares if k in r} for r in rows]
 
-def _guard(settings, where):
-    "A callback that stops a run as PPO would"
-    from transformers import TrainerCallback
-    class Guard(TrainerCallback):
+# %% ../nbs/22d_self_training.ipynb #6b2eb4b2
+def promises(
+    settings:PpoSettings,
+    checkpoints:str|Path, # their folder
+    progress:str|None=None, # label of the progress line; None: no line
+): # a TrainerCallback
+    "What makes a trainer's steps, checkpoints and bounds those of PPO"
+    from tqdm.auto import tqdm
+    from transformers import TrainerCallback, set_seed
+    class Promises(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kw):
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=progress, unit='step', disable=not progress)
+        def on_step_begin(self, args, state, control, **kw): set_seed(int(content_id(settings.seed, state.global_step, n=8), 16))
+        def on_step_end(self, args, state, control, **kw): self.bar.update()
         def on_log(self, args, state, control, logs=None, **kw):
-            for row in group_rows([dict(logs, step=state.global_step)], settings.epochs): check_bounds(row, settings, where)
-    return Guard()
+            for row in group_rows([dict(logs, step=state.global_step)], settings.epochs): check_bounds(row, settings, checkpoints)
+        def on_save(self, args, state, control, **kw): seal(Path(checkpoints)/f'checkpoint-{state.global_step}')
+        def on_train_end(self, args, state, control, **kw): self.bar.close()
+    return Promises()
 
-def _open_groups(out, plan):
+# %% ../nbs/22d_self_training.ipynb #5bf75e90
+def on_our_terms(
+    base:type, # a trainer of TRL
+    tok, # the student's tokenizer
+    order:Sequence[int], # row numbers of the whole run
+)->type:
+    "A trainer like `base` that asks in `order`, reads the tokens that `write` reads, and resumes adapters"
+    missing = [m for m in ('_get_train_sampler', '_tokenize_prompts', '_load_from_checkpoint') if not hasattr(base, m)]
+    if missing: raise UserError(f"{base.__name__}.{missing[0]}: not in this version of trl: install the tested one, trl=={TESTED['trl']}")
+    def sampler(self, dataset=None): return order
+    def tokens(self, prompts): return [tok(p, add_special_tokens=False)['input_ids'] for p in prompts], None, {}
+    def load(self, checkpoint, model=None):
+        if not has_adapter(self.model): return base._load_from_checkpoint(self, checkpoint, model)
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+        set_peft_model_state_dict(self.model, load_file(Path(checkpoint)/'adapter_model.safetensors'), self.model.active_adapter)
+    return type(base.__name__, (base,), dict(_get_train_sampler=sampler, _tokenize_prompts=tokens, _load_from_checkpoint=load))
+
+# %% ../nbs/22d_self_training.ipynb #ee29b9c6
+def group_trainer(
+    method:Literal['grpo', 'rloo'],
+    model, # the warmed student
+    tok, # its tokenizer
+    problems:Sequence[Problem],
+    checkpoints:str|Path, # their folder
+    settings:PpoSettings,
+    reward:Reward,
+    prompt:Callable[[Problem], str],
+    callbacks:Sequence=(), # of transformers
+): # a trainer of TRL
+    "TRL's trainer for `problems`, with our reward, order and tokens"
+    from transformers import PrinterCallback
+    Config, Trainer = imported('trl', *_TRAINERS[method])
+    from datasets import Dataset
+    args = Config(**group_arguments(method, checkpoints, settings, model.dtype))
+    rows = Dataset.from_list([dict(prompt=prompt(p), number=i) for i,p in enumerate(problems)])
+    earned = trl_reward(reward, problems, TextLM(bare(model), tok, 'student').ends)
+    order = group_order(len(problems), settings, args.gradient_accumulation_steps)
+    trainer = on_our_terms(Trainer, tok, order)(model, earned, args, train_dataset=rows, processing_class=tok, callbacks=callbacks)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+# %% ../nbs/22d_self_training.ipynb #f72d0e2a
+def open_groups(
+    out:str|Path, # the run's folder
+    plan:dict[str, Any], # what identifies the run
+):
     "Prepare `out` for the run `plan`; what is there must be the same run"
-    path = out/'groups.json'
+    out, path = Path(out), Path(out)/'groups.json'
     if not path.exists() and (out/'checkpoints').exists(): raise UserError(f"{out}: holds another training: choose another folder")
     there = json.loads(path.read_text(encoding='utf-8')) if path.exists() else plan
     if changed := [k for k in plan if there.get(k)!=plan[k]]:
         raise UserError(f"{out}: holds a run that differs in its {', '.join(changed)}: choose another folder, or delete this one")
     write_text(path, json.dumps(plan, indent=1))
 
-# %% ../nbs/22d_self_training.ipynb #879e8099
+# %% ../nbs/22d_self_training.ipynb #bdad8391
+@contextmanager
+def on_this_device():
+    "While it lasts, TRL scores without Triton where there is no GPU, and shows neither warnings nor bars"
+    import datasets, torch, warnings
+    quiet()
+    bars, name = datasets.utils.logging.is_progress_bar_enabled(), '_ChunkedLogProbFunction'
+    try: trl_code = None if torch.cuda.is_available() else importlib.import_module('trl.trainer.utils')
+    except ImportError: trl_code = None # said where its trainers are imported
+    datasets.disable_progress_bars()
+    try:
+        with warnings.catch_warnings(), patch.object(trl_code, name, PlainLogProbs) if hasattr(trl_code, name) else nullcontext():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        if bars: datasets.enable_progress_bars()
+
+# %% ../nbs/22d_self_training.ipynb #22bb96cb
 def train_by_groups(
     method:Literal['grpo', 'rloo'],
     model, # the warmed student, under LoRA or, with beta 0, not; trained in place
@@ -311,51 +390,16 @@ def train_by_groups(
 )->list[dict]: # the log, a row for each round of writing
     "Train `model` by TRL's `method` with our reward; goes on from the last checkpoint in `out`"
     check_problems(problems); check_groups(method, settings, len(problems))
-    s, out = settings, Path(out)
+    s, kept = settings, Path(out)/'checkpoints'
     if s.beta and not has_adapter(model):
         raise UserError(f"setting beta={s.beta}: TRL would take the model before its warm-up as the reference: put LoRA on the student, "
                         "or set beta=0")
-    plan = dict(method=method, settings=s.model_dump(mode='json', exclude=_FREE | {'rows'}), rule=reward.rule.model_dump(mode='json'),
-        problems=content_id(*map(prompt, problems), *(p.answer for p in problems)), student=weights_hash(model))
-    _open_groups(out, plan)
-    callbacks = [_sealer(progress), _seeded(s.seed), _guard(s, out/'checkpoints'), *callbacks]
-    with _on_this_device():
-        trainer = _group_trainer(method, model, tok, problems, out, s, reward, prompt, callbacks)
-        start = latest_checkpoint(out/'checkpoints')
+    open_groups(out, dict(method=method, settings=s.model_dump(mode='json', exclude=FREE_SETTINGS | {'rows'}), student=weights_hash(model),
+        rule=reward.rule.model_dump(mode='json'), problems=content_id(*map(prompt, problems), *(p.answer for p in problems))))
+    with on_this_device():
+        trainer = group_trainer(method, model, tok, problems, kept, s, reward, prompt, [promises(s, kept, progress), *callbacks])
+        start = latest_checkpoint(kept)
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     model.eval()
-    write_log(out/'log.jsonl', log := group_rows(trainer.state.log_history, s.epochs))
+    write_log(Path(out)/'log.jsonl', log := group_rows(trainer.state.log_history, s.epochs))
     return log
-
-def _as_here(base, tok, order):
-    "A trainer class like `base` that asks in `order`, reads prompts in the tokens that `write` reads, and resumes adapters"
-    missing = [m for m in ('_get_train_sampler', '_tokenize_prompts', '_load_from_checkpoint') if not hasattr(base, m)]
-    if missing: raise UserError(f"{base.__name__}.{missing[0]}: not in this version of trl: install the tested one, trl=={TESTED['trl']}")
-    def sampler(self, dataset=None): return order
-    def tokens(self, prompts): return [tok(p, add_special_tokens=False)['input_ids'] for p in prompts], None, {}
-    def load(self, checkpoint, model=None):
-        if not has_adapter(self.model): return base._load_from_checkpoint(self, checkpoint, model)
-        from peft import set_peft_model_state_dict
-        from safetensors.torch import load_file
-        set_peft_model_state_dict(self.model, load_file(Path(checkpoint)/'adapter_model.safetensors'), self.model.active_adapter)
-    return type(base.__name__, (base,), dict(_get_train_sampler=sampler, _tokenize_prompts=tokens, _load_from_checkpoint=load))
-
-def _seeded(seed):
-    "A callback after which what a step draws hangs on its number alone, so that nothing of chance has to be restored"
-    from transformers import TrainerCallback, set_seed
-    class Seeded(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kw): set_seed(int(content_id(seed, state.global_step, n=8), 16))
-    return Seeded()
-
-def _group_trainer(method, model, tok, problems, out, settings, reward, prompt, callbacks):
-    "TRL's trainer for `problems`"
-    from transformers import PrinterCallback
-    Config, Trainer = imported('trl', *_TRAINERS[method])
-    from datasets import Dataset
-    args = Config(**group_arguments(method, out/'checkpoints', settings, model.dtype))
-    rows = Dataset.from_list([dict(prompt=prompt(p), number=i) for i,p in enumerate(problems)])
-    earned = trl_reward(reward, problems, TextLM(bare(model), tok, 'student').ends)
-    order = group_order(len(problems), settings, args.gradient_accumulation_steps)
-    trainer = _as_here(Trainer, tok, order)(model, earned, args, train_dataset=rows, processing_class=tok, callbacks=callbacks)
-    trainer.remove_callback(PrinterCallback)
-    return trainer
