@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['generated', 'likeliest', 'chosen', 'scores_of', 'rescore', 'voted', 'shuffled', 'runs_of', 'summary_of', 'Evaluation',
-           'evaluate', 'from_responses', 'accuracy_table', 'check_totals', 'macro_f1', 'score_table']
+           'check_problems', 'evaluate', 'from_responses', 'accuracy_table', 'check_totals', 'macro_f1', 'score_table']
 
 # %% ../nbs/12_evaluation.ipynb #15c3de80
 import json
@@ -183,8 +183,10 @@ class Evaluation(list):
     def __repr__(self): return as_text(*self._shown())
     def _repr_html_(self): return as_html(*self._shown())
 
-# %% ../nbs/12_evaluation.ipynb #4ad888b0
-def _check_problems(problems):
+# %% ../nbs/12_evaluation.ipynb #89b2b968
+def check_problems(
+    problems:Sequence[Problem],
+):
     "A `UserError` if there are none of `problems`, one has no gold, or two have one id"
     if not problems: raise UserError("no problems to evaluate: choose a file or a split that has some")
     if missing := [p.id for p in problems if p.answer is None]:
@@ -199,7 +201,7 @@ def _left_out(method, problems, outcomes):
     why = dict(choose='they have no candidate answers', shuffle='their options cannot be moved')[method]
     return [f"{method}: {len(missing)} of {len(problems)} problems left out, as {why} ({listed(missing)})"]
 
-# %% ../nbs/12_evaluation.ipynb #3ce09421
+# %% ../nbs/12_evaluation.ipynb #ec70fd69
 def evaluate(
     lm, # model under test
     problems:Iterable[Problem], # with gold
@@ -219,7 +221,7 @@ def evaluate(
 )->Evaluation: # by method, then in the order of `problems`
     "Score `lm` on `problems` by each of `methods`"
     problems = list(problems)
-    _check_problems(problems)
+    check_problems(problems)
     store = Store() if store is None else store
     if budget is not None and not isinstance(budget, Ledger): budget = Ledger(budget, getattr(lm, 'model', lm.name))
     label = lambda what: dict(how, budget=budget, progress=progress and f'{progress}, {what}')
@@ -250,7 +252,7 @@ def _single(problem, replies, group):
         raise UserError(f"problem {problem.id}: {len(replies)} replies of {replies[0].model}: pass method='vote', or one reply to each problem")
     return _written(problem, replies[0], group)
 
-# %% ../nbs/12_evaluation.ipynb #4ce8f727
+# %% ../nbs/12_evaluation.ipynb #f579f73e
 def from_responses(
     problems:Sequence[Problem], # with gold; ids must be unique
     responses:Iterable[Response], # recorded replies, of one model or several
@@ -262,7 +264,7 @@ def from_responses(
     "The recorded `responses` of one model as an evaluation on `problems`"
     if missing not in ('refuse', 'drop', 'wrong'): raise UserError(f"missing={missing!r}: choose 'refuse', 'drop' or 'wrong'")
     problems = list(problems)
-    _check_problems(problems)
+    check_problems(problems)
     name, replies, others = _replies_of(problems, list(responses), model)
     method = method or ('vote' if any(len(rs)>1 for rs in replies.values()) else 'generate')
     absent = [p.id for p in problems if p.id not in replies]

@@ -7,14 +7,14 @@ __all__ = ['FINAL_LINE', 'task_prompt', 'accepted_lines', 'task_row', 'task_conf
            'HarnessLog', 'document_problems', 'candidate_scores', 'read_lm_eval_results', 'read_lm_eval',
            'export_inspect', 'read_inspect']
 
-# %% ../nbs/12d_harnesses.ipynb #92db28ac
+# %% ../nbs/12d_harnesses.ipynb #77f45224
 import ast, json, math, re
 from pathlib import Path
 from typing import Any, Iterable, NamedTuple, Sequence
 
 from .answers import announced, candidates, final_line, grade, right
-from .data import _gold, _kind
-from .evaluation import Evaluation, _check_problems, from_responses
+from .data import gold_of_row, kind_of_row
+from .evaluation import Evaluation, check_problems, from_responses
 from .problem import Problem, Response, UserError, messages, write_text
 from .rows import Rows, language, plain, read_rows, rows_of, stable_ids
 from .tables import listed, outcome_of
@@ -82,13 +82,13 @@ class Exported(NamedTuple):
     left_out:tuple[str, ...] # ids of problems that this method cannot ask
     command:str # that runs it; MODEL is to be filled in
 
-# %% ../nbs/12d_harnesses.ipynb #8e243e6d
+# %% ../nbs/12d_harnesses.ipynb #64d3c929
 def _exportable(problems, name, method='generate'):
     "The `problems` that `method` can ask, and the ids of the others"
     problems = list(problems)
     if not re.fullmatch(r'[A-Za-z]\w*', name, re.A): raise UserError(f"name={name!r}: a task is called by a letter, then letters, digits and underscores")
     if method not in ('choose', 'generate'): raise UserError(f"method={method!r}: choose 'choose' or 'generate'")
-    _check_problems(problems)
+    check_problems(problems)
     keep = [p for p in problems if method=='generate' or candidates(p)]
     if not keep: raise UserError(f"{name}: none of the {len(problems)} problems has candidate answers to choose from: use method='generate'")
     return keep, tuple(p.id for p in problems if p not in keep)
@@ -176,7 +176,7 @@ class HarnessLog:
         return '\n'.join([f'{self.model} on {self.task} by {self.method} in {self.harness}: {len(self.problems)} problems, {sum(bool(r.right) for r in self.readings)} right as we read it, '
                           f'{sum(r.verdict for r in scored)} of {len(scored)} as it does, {len(self.disagreements())} judged differently', *self.notes])
 
-# %% ../nbs/12d_harnesses.ipynb #f945a074
+# %% ../nbs/12d_harnesses.ipynb #972ffaa3
 def _targets(row):
     "The gold of a row as a list of texts"
     text = plain(row['target'])
@@ -186,8 +186,8 @@ def _targets(row):
 
 def _made_of(rows, i, question, options, golds, base):
     "A problem that is known only by what was asked and what counts as right; positions of options count from `base`"
-    kind = _kind(options, golds[0])
-    gold, *others = [_gold(rows, i, g, kind, options, base) for g in golds]
+    kind = kind_of_row(options, golds[0])
+    gold, *others = [gold_of_row(rows, i, g, kind, options, base) for g in golds]
     return Problem(id='-', question=question, choices=options, answer=gold, kind=kind, lang=language(question, *options), meta=dict(answers=others) if others else {})
 
 def _document_problem(rows, i, row):

@@ -8,7 +8,7 @@ __all__ = ['STEP_MARKS', 'REPLY_MARKS', 'DAMAGE', 'reply_steps', 'Sum', 'miscalc
            'Fault', 'CheckedReply', 'check_reply', 'marks_table', 'StepReading', 'ReplyReading', 'literal',
            'read_check', 'check_replies', 'mark_table', 'mark_change', 'damaged', 'caught_table']
 
-# %% ../nbs/12e_reasoning.ipynb #079becc5
+# %% ../nbs/12e_reasoning.ipynb #fe344cb1
 import ast, re
 from collections import Counter
 from difflib import SequenceMatcher
@@ -22,7 +22,7 @@ from pydantic import Field
 from .answers import candidates, extract_answer, final_line, fold, same_answer, spoken_part
 from .blueprint import states
 from .duplicates import jaccard, shingles
-from .formulas import OPS, exact, stated_numbers, written, _MARKED, _PLAIN, _arithmetic, _rounds_to
+from .formulas import CALCULATION, CALCULATOR, OPS, exact, plain_arithmetic, rounds_to, stated_numbers, written
 from .lm import LM, Store
 from .problem import Problem, Record, Response, UserError
 from .statistics import paired_bootstrap, wilson
@@ -58,7 +58,7 @@ def reply_steps(
     said = [_LABEL.sub('', t[a:b]).strip() for a,b in _pieces(t, start, end) if (a, b)!=last or _sums(t[a:b])]
     return [s for s in said if sum(map(str.isalnum, s))>2-('=' in s) and not _HEADING.fullmatch(s)]
 
-# %% ../nbs/12e_reasoning.ipynb #179014a5
+# %% ../nbs/12e_reasoning.ipynb #e4ddf178
 _ATTACHED = re.compile(r'(?:[-+*/×÷·^²³√)−\d,]|\s:|\b[a-zα-ω])\s*$|\d:$'), re.compile(r'\s*[-+*/×÷·^²³√(−⁰-⁹]|[.,]?\d|\s?[A-Za-zα-ω]\b|\s?%?\s*=|\s:\s')
 
 class Sum(NamedTuple):
@@ -70,14 +70,14 @@ class Sum(NamedTuple):
 
 def _sums(step):
     "The calculations that `step` writes out on their own"
-    marked = [m for m in _MARKED.finditer(step) if re.search(r'\d\D+\d', m[1])]
-    plain = [m for m in _PLAIN.finditer(_MARKED.sub('', step)) if not (_ATTACHED[0].search(m.string[:m.start()]) or _ATTACHED[1].match(m.string[m.end():]))]
+    marked = [m for m in CALCULATOR.finditer(step) if re.search(r'\d\D+\d', m[1])]
+    plain = [m for m in CALCULATION.finditer(CALCULATOR.sub('', step)) if not (_ATTACHED[0].search(m.string[:m.start()]) or _ATTACHED[1].match(m.string[m.end():]))]
     plain = [m for m in plain if not (re.search(r'\d[a-zA-Z]', m[1]) and m[2]=='0')] # 16 - 8m = 0 is an equation
-    found = [(*_arithmetic(*m.groups()), m.string[:m.start()].rstrip().endswith('='), m[2]) for m in marked or plain]
+    found = [(*plain_arithmetic(*m.groups()), m.string[:m.start()].rstrip().endswith('='), m[2]) for m in marked or plain]
     per = lambda v, said, raw: v*100 if raw.endswith('%') and not _near(v, said) else v # 3/4 = 75%
     return [Sum(s, said, per(v, said, raw), chained) for s,said,chained,raw in found if re.fullmatch(r'-?\d*\.?\d+', said) and (v := _value(s)) is not None]
 
-def _near(value, said): return _rounds_to(value, said) or abs(value-exact(said))<=abs(value)/10**9 # a float's last digit is noise
+def _near(value, said): return rounds_to(value, said) or abs(value-exact(said))<=abs(value)/10**9 # a float's last digit is noise
 
 # %% ../nbs/12e_reasoning.ipynb #ce150502
 def _value(source):
@@ -197,13 +197,13 @@ def named_options(
         if 1<=k<=len(problem.choices): found[str(k)] = max(m.end(), found.get(str(k), 0))
     return found
 
-# %% ../nbs/12e_reasoning.ipynb #1b9e5b4f
+# %% ../nbs/12e_reasoning.ipynb #da9e9159
 def result_of(
     step:str, # the last of a reply
 )->str|None: # in digits; None: it does not end in a result
     "The number in which the calculation at the end of `step` results"
     if re.search('[✓✗✔✘]', step): return None # a result that is checked, not found
-    if m := _RESULT.search(_MARKED.sub('', step)): return m[1].replace(',', '')
+    if m := _RESULT.search(CALCULATOR.sub('', step)): return m[1].replace(',', '')
     numbers = {n for n,_ in stated_numbers(step)}
     return written(*numbers) if _SO.search(step) and '=' not in step and len(numbers)==1 else None
 
@@ -334,7 +334,7 @@ def _worked_marks(steps, problem):
         out[i]['contradicted'] = mark(not t.same, '' if t.same else f'worked: {t.line}')
     return out
 
-# %% ../nbs/12e_reasoning.ipynb #2129f6fc
+# %% ../nbs/12e_reasoning.ipynb #7fd5e963
 _REASONS = re.compile(r'=|므로|이니|\b(?:because|since|as)\b', re.I)
 
 def _argued(steps, problem, known, text):
@@ -354,7 +354,7 @@ def _reply_marks(steps, at, argued, announced, kind):
     if argued is None or announced is None: return {}
     same, step = same_answer(argued, announced, kind), steps[at]
     if kind=='number' and not same: # a step that states both, or rounds, can mean either
-        if _rounds_to(exact(argued), announced) or exact(announced) in {n for n,_ in stated_numbers(_PLAIN.sub('', step.text))}: return {}
+        if rounds_to(exact(argued), announced) or exact(announced) in {n for n,_ in stated_numbers(CALCULATION.sub('', step.text))}: return {}
     why = f'argued for {argued}, announced {announced}: {step.text}'
     out = dict(matches=Mark(value=same, by='rule', evidence=why))
     broken = [n for n in ('grounded', 'computes') if step[n] is False]
