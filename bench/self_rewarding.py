@@ -1,0 +1,100 @@
+"""Does iteration without an external check amplify noise? The packaged student teaches itself on the problem families, judged by itself, by its own majority, or by gold.
+
+    python bench/self_rewarding.py --out runs/self_rewarding [--arms self consistency gold] [--seed 0] [--threads 1]
+
+All arms begin with the same student, problems and seeds; in every round each is trained on as many pairs, for as many steps, as the others. Goes on where it was
+stopped. <out>/results.json is written after each round: for each arm and round right answers on the evaluation set, the share of chosen replies that are wrong by gold,
+the measures of `collapse` and its alarms (which nobody obeys here); differences to the first arm with intervals; seconds. <out>/<arm>/dashboard.html shows them. With
+--guard the arms stand alone, each with the guard that goes with what it knows. The last line is one JSON object."""
+import argparse, json, os, time
+from pathlib import Path
+
+
+def arms_of(how):
+    "The loops, by name"
+    import reasondistill.self_rewarding as sr
+    from reasondistill.pipeline import compose, problems_from_tasks
+    data = compose(f'data.pool={how.problems}', f'data.held_out={how.evaluation}', 'data.control_n=0').data
+    pool, held = problems_from_tasks(data, how.seed)
+    given = dict(rounds=how.rounds, problems=how.problems, samples=how.samples, pairs=how.pairs, writer=how.writer, new=how.new, max_tokens=how.max_tokens, seed=how.seed,
+                 logps=how.logps, methods=('generate', 'choose'), check='none', **({} if how.guard else dict(policy=None)))
+    if how.steps: given['train'] = dict(max_steps=how.steps)
+    student = Timed(how.student) # one in memory for all arms
+    margin = dict(self=how.margin, consistency=.25, gold=.5)
+    loops = {a: sr.Loop(student, pool, held, Path(how.out)/a, sr.loop_preset('cpu', judge=a, margin=margin[a], **given), progress=a) for a in how.arms}
+    for a, l in loops.items(): l.settings = l.settings.model_copy(update=dict(check='gold' if how.guard and a != 'gold' and how.check else 'none', checked=how.problems//2))
+    return loops, student
+
+
+def Timed(model):
+    "A local student that counts the seconds of its trainings, and the pairs"
+    from reasondistill.self_rewarding import LocalStudent
+    class Timed(LocalStudent):
+        seconds = pairs = 0.
+        def train(self, adapters, pairs, out, settings, progress=False):
+            began = time.process_time()
+            try: return super().train(adapters, pairs, out, settings, progress)
+            finally: self.seconds += time.process_time()-began; self.pairs += len(pairs)
+    return Timed(model)
+
+
+def differences(loops):
+    "Right answers of each arm minus those of the first, in points, by round and method"
+    import reasondistill.self_rewarding as sr
+    plain = lambda t: json.loads(t.reset_index().to_json(orient='records'))
+    if len({tuple(l.done) for l in loops.values()}) > 1: return {}
+    return {m: plain(sr.comparison_table(loops, m)) for m in ('generate', 'choose')}
+
+
+def record(loops, out, clock):
+    "Write what there is"
+    import reasondistill.self_rewarding as sr
+    from reasondistill.problem import write_text
+    found = {}
+    for a, l in loops.items():
+        if not l.done: continue
+        sr.write_dashboard(l)
+        data = json.loads((l.out/'collapse.json').read_text())
+        found[a] = dict(rounds=sr.loop_rows(l), measures=data['rows'], alarms=[x['says'] for x in data['alarms']])
+    made = dict(settings={a: l.settings.model_dump(mode='json') for a, l in loops.items()}, arms=found, differences=differences(loops), seconds=clock)
+    write_text(out/'results.json', json.dumps(made, indent=1, ensure_ascii=False))
+    return made
+
+
+def main():
+    ask = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    ask.add_argument('--arms', nargs='+', default=['gold', 'self', 'consistency'], choices=['self', 'consistency', 'gold'], help='the first one is what the others are compared with')
+    ask.add_argument('--out', default='runs/self_rewarding')
+    ask.add_argument('--student', default='', help='folder or hub id; empty: the packaged SmolLM2')
+    ask.add_argument('--guard', action='store_true', help='each arm by itself, with a guard')
+    ask.add_argument('--check', action='store_true', help='with --guard: gold on half of the problems for the guard and for verified pairs')
+    ask.add_argument('--writer', default='tasks', choices=['none', 'student', 'tasks'])
+    ask.add_argument('--margin', type=float, default=.05, help="least lead of the chosen reply in the student's own marks")
+    ask.add_argument('--steps', type=int, help='of a training, at most')
+    ask.add_argument('--threads', type=int, default=int(os.environ.get('OMP_NUM_THREADS', 1)))
+    for name, n in dict(rounds=3, problems=48, samples=4, evaluation=60, pairs=40, new=12, max_tokens=64, logps=24, seed=0).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=int, default=n)
+    how = ask.parse_args()
+    import torch
+    torch.set_num_threads(how.threads)
+    import reasondistill.self_rewarding as sr
+    loops, student = arms_of(how)
+    out, clock = Path(how.out), {}
+    began = [time.time(), time.process_time()]
+    def after(loops, k):
+        now = [time.time(), time.process_time()]
+        clock[f'round {k}'] = dict(wall=round(now[0]-began[0], 1), cpu=round(now[1]-began[1], 1), cpu_of_trainings=round(student.seconds, 1), trained_pairs=int(student.pairs))
+        began[:] = now
+        student.seconds = student.pairs = 0.
+        return record(loops, out, clock)
+    if how.guard:
+        for i, l in enumerate(loops.values()): sr.run_loop(l); made = after(loops, f'arm {i}')
+        for a, l in loops.items(): print(a, sr.loop_table(l).to_string(), sep='\n')
+    else:
+        sr.compare_loops(loops, after)
+        made = record(loops, out, clock)
+        print(sr.comparison_table(loops).to_string())
+    last = {a: {k: v for k, v in r['rounds'][-1].items() if k in ('round', 'right', 'right_samples', 'wrong_chosen', 'told', 'alarms')} for a, r in made['arms'].items()}
+    print(json.dumps(dict(bench='self_rewarding', rounds=how.rounds, seed=how.seed, arms=last, seconds=clock)))
+
+
+if __name__ == '__main__': main()
