@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SftSettings', 'cot_presets', 'cot_preset', 'is_seq2seq', 'cot_student', 'tiny_t5', 'SftRow', 'sft_rows',
            'collate_rows', 'TextLM', 'Seq2SeqLM', 'student_lm', 'student_prompt', 'answer_all', 'with_lora',
-           'completion_scores', 'plain_attention', 'finetune']
+           'completion_scores', 'plain_attention', 'without_denormals', 'finetune']
 
 # %% ../nbs/20d_cot_students.ipynb #7cf6cf4d
 import json, shutil
@@ -268,6 +268,15 @@ def plain_attention(
     try: yield
     finally: bare.set_attn_implementation(had)
 
+# %% ../nbs/20d_cot_students.ipynb #e894ca81
+@contextmanager
+def without_denormals():
+    "Take numbers below the smallest normal one as zero, for the speed of a CPU"
+    import torch
+    torch.set_flush_denormal(True)
+    try: yield
+    finally: torch.set_flush_denormal(False)
+
 # %% ../nbs/20d_cot_students.ipynb #456ca134
 def _steps(n_rows, s):
     "Steps of the training, and between two looks"
@@ -288,7 +297,7 @@ def _sft_arguments(model, out, s, n_rows, judged):
         warmup_steps=s.warmup, weight_decay=s.weight_decay, seed=s.seed, gradient_checkpointing=s.checkpointing, gradient_checkpointing_kwargs=dict(use_reentrant=False), use_cpu=device=='cpu',
         remove_unused_columns=False, dataloader_pin_memory=False, logging_steps=1, save_total_limit=1, disable_tqdm=True, report_to='none', **looks, **mixed_precision(dtype_for(device), s.precision, device))
 
-# %% ../nbs/20d_cot_students.ipynb #93a8a115
+# %% ../nbs/20d_cot_students.ipynb #414eff81
 @cache
 def _judged_trainer()->type:
     "A Trainer that asks its judge instead of computing a loss"
@@ -296,7 +305,7 @@ def _judged_trainer()->type:
     class JudgedTrainer(Trainer):
         judge = None
         def training_step(self, model, *args): # the judge's own writing has its own attention
-            with plain_attention(self.accelerator.unwrap_model(model)): return super().training_step(model, *args)
+            with plain_attention(self.accelerator.unwrap_model(model)), without_denormals(): return super().training_step(model, *args)
         def compute_loss(self, model, inputs, **kw): return super().compute_loss(model, inputs if is_seq2seq(self.accelerator.unwrap_model(model)) else completion_scores(inputs), **kw)
         def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'):
             model = self.accelerator.unwrap_model(self.model).eval()
