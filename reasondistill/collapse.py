@@ -343,12 +343,13 @@ def rogan_gladen(
     drawn = true(_drawn(rng, called, n, draws), np.maximum(se, 1.01-sp), sp) # few draws have a checker worse than a coin
     return Measured(float(true(called/n, sens, spec)), *map(float, np.quantile(drawn, [.025, .975])), n)
 
-# %% ../nbs/23_collapse.ipynb #818682e0
+# %% ../nbs/23_collapse.ipynb #cecf4547
 def label_noise(
     round:Round,
     checker:Checker=Checker(),
 )->Measured|None:
     "Share of chosen replies that are wrong, as the external verdicts on some of them tell; each reply counts once"
+    if round.judge=='external': return None # nobody checks himself
     called = {(v.problem_id, v.sample):v.right for v in round.verdicts if v.by=='external' and v.right is not None}
     seen = {(s.problem_id, s.chosen.sample) for s in sides(round) if s.chosen.model} & called.keys()
     return rogan_gladen(sum(not called[k] for k in seen), len(seen), checker) if seen else None
