@@ -4,7 +4,7 @@
 
 On either form a student is warmed up on the same solutions and trained by ReFT with the same budget. Before and after it answers the same test problems; the table says
 how many of its right answers have empty or wrong reasoning, with intervals, and what the same rules find in the worked solutions. Goes on where it was stopped. Without
---steps and the other numbers it takes about 20 minutes on two threads of a CPU. <out>/results.json has the table; the last line is one JSON object:
+--steps and the other numbers it should take under 20 minutes on two free threads of a CPU (an estimate). <out>/results.json has the table; the last line is one JSON object:
 the share of right answers without sound reasons by form, before and after."""
 import argparse, json
 from pathlib import Path
