@@ -13,17 +13,17 @@ from pathlib import Path
 def arms_of(how):
     "The loops, by name"
     import reasondistill.self_rewarding as sr
+    from reasondistill.lm import Store
     from reasondistill.pipeline import compose, problems_from_tasks
     data = compose(f'data.pool={how.problems}', f'data.held_out={how.evaluation}', 'data.control_n=0').data
     pool, held = problems_from_tasks(data, how.seed)
     given = dict(rounds=how.rounds, problems=how.problems, samples=how.samples, pairs=how.pairs, writer=how.writer, new=how.new, max_tokens=how.max_tokens, seed=how.seed,
-                 logps=how.logps, methods=('generate', 'choose'), check='none', **({} if how.guard else dict(policy=None)))
+                 logps=how.logps, methods=('generate', 'choose'), **({} if how.guard else dict(policy=None)))
     if how.steps: given['train'] = dict(max_steps=how.steps)
-    student = Timed(how.student) # one in memory for all arms
-    margin = dict(self=how.margin, consistency=.25, gold=.5)
-    loops = {a: sr.Loop(student, pool, held, Path(how.out)/a, sr.loop_preset('cpu', judge=a, margin=margin[a], **given), progress=a) for a in how.arms}
-    for a, l in loops.items(): l.settings = l.settings.model_copy(update=dict(check='gold' if how.guard and a != 'gold' and how.check else 'none', checked=how.problems//2))
-    return loops, student
+    student, store = Timed(how.student), Store(Path(how.out)/'replies.sqlite') # one student in memory; what round 0 answers is the same for all arms
+    margin, checked = dict(self=how.margin, consistency=how.quorum, gold=.5), lambda a: how.guard and how.check and a != 'gold'
+    settings = {a: sr.loop_preset('cpu', judge=a, margin=margin[a], quorum=how.quorum, checked=how.problems//2, check='gold' if checked(a) else 'none', **given) for a in how.arms}
+    return {a: sr.Loop(student, pool, held, Path(how.out)/a, s, progress=a, store=store) for a, s in settings.items()}, student
 
 
 def Timed(model):
@@ -70,9 +70,10 @@ def main():
     ask.add_argument('--check', action='store_true', help='with --guard: gold on half of the problems for the guard and for verified pairs')
     ask.add_argument('--writer', default='tasks', choices=['none', 'student', 'tasks'])
     ask.add_argument('--margin', type=float, default=.05, help="least lead of the chosen reply in the student's own marks")
+    ask.add_argument('--quorum', type=float, default=.2, help='share of the replies that a majority needs: the packaged student is readable in about three of ten')
     ask.add_argument('--steps', type=int, help='of a training, at most')
     ask.add_argument('--threads', type=int, default=int(os.environ.get('OMP_NUM_THREADS', 1)))
-    for name, n in dict(rounds=3, problems=48, samples=4, evaluation=60, pairs=40, new=12, max_tokens=64, logps=24, seed=0).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=int, default=n)
+    for name, n in dict(rounds=3, problems=40, samples=8, evaluation=60, pairs=32, new=10, max_tokens=48, logps=24, seed=0).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=int, default=n)
     how = ask.parse_args()
     import torch
     torch.set_num_threads(how.threads)
