@@ -11,15 +11,19 @@ export TOKENIZERS_PARALLELISM := false
 # make review RUN=runs/quickstart opens the page for reviewing its pairs; ARGS=--help says what else it can do
 RUN ?= runs/quickstart
 
-.PHONY: run smoke review test docs readme notebooks clean setup
+.PHONY: run doctor smoke review test docs readme notebooks clean setup
 run: $(READY)
 	@$(BIN)/reasondistill run profile=quickstart $(ARGS)
+
+# what works on this machine, and what to install for the rest
+doctor: $(READY)
+	@$(BIN)/reasondistill doctor
 
 smoke: $(READY)
 	@$(BIN)/reasondistill run profile=smoke $(ARGS)
 
 review: $(READY)
-	@$(BIN)/python -m reasondistill.review_page $(ARGS) $(RUN)
+	@$(BIN)/reasondistill review $(ARGS) $(RUN)
 
 test: $(READY)
 	@$(BIN)/python tools/notebooks.py test $(NB)
