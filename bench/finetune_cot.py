@@ -3,15 +3,18 @@
     python bench/finetune_cot.py --tasks coin_flip last_letter_concatenation tracking_shuffled_objects --out runs/finetune_cot
 
 The teacher computes its rationales unless --teacher names a language model (gemini:gemini-3-flash-preview). Goes on where it was stopped. <out>/results.json is written
-after each cell: accuracy with interval, the other metrics, right answers on test stories that no training problem tells, gains over
-fine-tuning without rationales, seconds of this cell. The last line is one JSON object."""
+after each cell: accuracy with interval, the other metrics, right answers on test stories that no training problem tells, what the run says
+to the paper's claims, seconds of each cell. The last line is one JSON object."""
 import argparse, json, time
 from pathlib import Path
 
-from reasondistill.cot_results import PAPER, ORDER, cot_metrics, gain, result_table, cell_of
 from reasondistill.cot_students import cot_preset
-from reasondistill.finetune_cot import FILES, METHODS, CotData, Experiment, cot_data, known, run_cot, teacher_named, unseen
+from reasondistill.cot_verdicts import cot_record, record_table, verdict_table
+from reasondistill.finetune_cot import FILES, METHODS, CotData, CotRun, Experiment, cot_data, run_cot, teacher_named
 from reasondistill.problem import write_text
+
+PAPER_ROWS = [('GPT-3 175B', 'teacher'), ('GPT-3 6.7B', 'vanilla'), ('GPT-3 6.7B', 'cot'), ('GPT-3 6.7B', 'diverse'), ('T5 small', 'cot'), ('T5 small', 'diverse'), ('GPT-2 124M', 'cot'), ('GPT-2 124M', 'diverse')]
+
 
 def settings(how):
     "The student's settings by the preset and what the command line changes"
@@ -27,17 +30,16 @@ def data_of(task, how):
     return d if how.limit is None else CotData(d.task, d.train[:how.limit], d.validation[:how.limit], d.test[:how.limit], d.unplaced)
 
 
-def record(results, out):
-    "Write what there is"
-    alone = {t: {p.id for p in unseen(d)} for t, d in results['data'].items()}
-    of_unseen = lambda t, rs: dict(n=len(alone[t]), right=sum(bool(r.correct) for r in rs if r.problem_id in alone[t]))
-    cells = [cell_of(t, m, rs) for t, ms in results['replies'].items() for m, rs in ms.items()]
-    found = {t: {m: known(cot_metrics(rs)) | dict(seconds=results['seconds'][t].get(m), unseen_stories=of_unseen(t, rs)) | ({} if m == 'vanilla' or 'vanilla' not in ms else dict(over_vanilla=gain(results['data'][t].test, ms['vanilla'], rs)))
-                 for m, rs in ms.items()} for t, ms in results['replies'].items()}
-    paper = {f'{a} {b}'.strip(): {t: PAPER[a, b][ORDER.index(t)] for t in found} for a, b in PAPER if (a, b) != ('random', '')}
-    write_text(out/'results.json', json.dumps(dict(problems={t: dict(train=len(d.train), validation=len(d.validation), test=len(d.test), unplaced=d.unplaced) for t, d in results['data'].items()},
-                                                   ours=found, paper=paper), indent=1))
-    return result_table(cells, [('GPT-3 175B', 'teacher'), ('GPT-3 6.7B', 'vanilla'), ('GPT-3 6.7B', 'cot'), ('GPT-3 6.7B', 'diverse'), ('T5 small', 'cot'), ('T5 small', 'diverse'), ('GPT-2 124M', 'cot'), ('GPT-2 124M', 'diverse')])
+def seconds_of(folder):
+    "What the cells in `folder` took when they were made"
+    return json.loads((folder/'seconds.json').read_text()) if (folder/'seconds.json').exists() else {}
+
+
+def record(runs, seconds, how, out):
+    "Write what there is, and return it"
+    found = cot_record(runs, seconds, settings(how).model_dump(mode='json'))
+    write_text(out/'results.json', json.dumps(found, indent=1))
+    return found
 
 
 def main():
@@ -55,19 +57,23 @@ def main():
     for name, kind in dict(steps=int, lr=float, looks=int, max_new=int, rank=int, batch=int, seed=int).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=kind)
     how = ask.parse_args()
     e, out = Experiment(teacher_named(how.teacher), how.student, settings(how)), Path(how.out)
-    results = dict(replies={}, seconds={}, data={})
+    runs, seconds, found = [], {}, None
     for task in how.tasks:
-        results['data'][task], results['replies'][task], results['seconds'][task] = data_of(task, how), {}, {}
-        clock = [time.time()]
-        def done(method, replies):
-            results['replies'][task][method] = replies
-            results['seconds'][task][method] = round(time.time()-clock[0], 1)
-            clock[0] = time.time()
-            table = record(results, out)
-            print(f"{task} {method}: {sum(bool(r.correct) for r in replies)} of {len(replies)} right, {results['seconds'][task][method]} s", flush=True)
-        run_cot(results['data'][task], e, out, how.methods, done, progress=True)
-    print(record(results, out).to_string())
-    print(json.dumps({t: {m: round(100*cot_metrics(rs)['accuracy'], 1) for m, rs in ms.items()} for t, ms in results['replies'].items()}))
+        data, replies, clock = data_of(task, how), {}, [time.time()]
+        runs.append(CotRun(data, replies))
+        seconds[task] = seconds_of(out/task)
+        def done(method, answers):
+            replies[method] = answers
+            took, clock[0] = round(time.time()-clock[0], 1), time.time()
+            seconds[task].setdefault(method, took) # a cell that was there took longer when it was made
+            write_text(out/task/'seconds.json', json.dumps(seconds[task]))
+            record(runs, seconds, how, out)
+            print(f"{task} {method}: {sum(bool(r.correct) for r in answers)} of {len(answers)} right, {took} s", flush=True)
+        run_cot(data, e, out, how.methods, done, progress=True)
+    found = record(runs, seconds, how, out)
+    print(record_table(found, PAPER_ROWS).to_string())
+    print(verdict_table(found).to_string())
+    print(json.dumps({t: {m: round(100*c['accuracy'], 1) for m, c in f['cells'].items()} for t, f in found['tasks'].items()}))
 
 
 if __name__ == '__main__': main()
