@@ -66,7 +66,7 @@ def blueprint_line(
     "What blueprints ask of the teacher"
     return Line('blueprint', 'teacher', 'blueprints', n, n*_mean(blueprint_prompt(_quoted(p, reply)) for p in pool[:20]), n*reply)
 
-# %% ../nbs/15b_forecast.ipynb #609d28b4
+# %% ../nbs/15b_forecast.ipynb #25aa1a2a
 def _stand_in(lang):
     "A blueprint of the embedded families in `lang`, and a target for it"
     p = generate(1, langs=(lang,), seed=0)[0]
@@ -93,7 +93,7 @@ def transfer_lines(
     line = lambda what, m, tokens: Line('transfer', 'teacher', what, m, m*tokens, m*reply)
     first = [line('transfers', n, order+reply), *(line(_CHECKS[c], n*k, problem+reply) for c in asked)]
     again = n*rounds*(1+k*len(asked))
-    return first + ([line(f'sent back, at most {rounds} times', again, order+2*reply)] if rounds else [])
+    return first + ([line(f"sent back, {rounds} round{'s'*(rounds>1)} at most", again, order+2*reply)] if rounds else [])
 
 # %% ../nbs/15b_forecast.ipynb #b8b4bc34
 def _reply_of(lm, asked, store, guess, limit):
@@ -142,7 +142,7 @@ def student_lines(
     lines += [l for stage in ('before', 'after') if stage in todo for l in evaluation(stage)]
     return _priced(lines, price(s.model) if s.kind!='local' else None, free=s.kind=='local')
 
-# %% ../nbs/15b_forecast.ipynb #f4a99ef0
+# %% ../nbs/15b_forecast.ipynb #06a4d878
 class Room(NamedTuple):
     "Bytes that the student needs here"
     weights:int
@@ -154,7 +154,8 @@ class Room(NamedTuple):
     def __str__(self):
         gib = lambda n: f'{n/2**30:.1f} GiB'
         train = f', training on rows of {self.tokens:,} tokens, the longest there can be, about {gib(self.training)}' if self.training else ''
-        fits = '' if (self.training or self.weights)<=self.free else ' That is too much for this machine.'
+        fits = ' That is too much for this machine.' if self.weights>self.free else '' if (self.training or 0)<=self.free else \
+               ' Rows as long as that would not fit here; before it trains, a run tries the longest that it really has.'
         return f'The student\'s weights take {gib(self.weights)}{train}; free here: {gib(self.free)} ({self.device}).{fits}'
 
 def student_shape(
@@ -185,7 +186,7 @@ def room_of(
     m = training_memory(student_shape(cfg.student), s, tokens, s.batch, dtype, amp)
     return Room(m.weights, m.total if training else None, free_memory(device), device, tokens)
 
-# %% ../nbs/15b_forecast.ipynb #8734f6fc
+# %% ../nbs/15b_forecast.ipynb #91579445
 class Forecast(NamedTuple):
     "What a run would take; print it"
     lines:list[Line]
@@ -215,7 +216,7 @@ class Forecast(NamedTuple):
         "The sentences below the table"
         paid = [l for l in self.lines if l.dollars!=0]
         cost = 'No service is asked: this run costs nothing but time.' if not paid else \
-               f'At most about {_money(self.dollars)}.' if self.dollars is not None else 'The cost is unknown: the table of prices has no row for this model (conf/prices.yaml).'
+               f'At most about {_money(self.dollars)}, by these assumptions.' if self.dollars is not None else 'The cost is unknown: the table of prices has no row for this model (conf/prices.yaml).'
         how = [f'Assumed: {self.assumed}; not counted: replies that cannot be read are asked for once more. --reply TOKENS and --hard SHARE say what you expect.'] if paid else []
         return [cost, *how, *([f'The run stops at {self.caps}.'] if self.caps else ['No cap is set: budget.dollars=N sets one.'] if paid else []),
                 *([f"Finished before: {', '.join(self.done)}."] if self.done else []), self.room]
