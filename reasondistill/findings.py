@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'SOURCE', 'MEASURES', 'CLAIMS', 'Squares', 'mean_squares', 'crossed_interval', 'by_cluster', 'verdict',
            'Scale', 'scale_needed', 'settings', 'pool_and_test', 'pool_of_seed', 'weighed', 'source_of', 'tiny_folder',
-           'solved', 'seeds_of', 'simulated', 'slip', 'SimilarByHand', 'transfers_of', 'recipe_pairs', 'arm_pairs',
-           'test_set', 'Arm', 'token_kl', 'drift', 'Cell', 'cell_name', 'run_cell', 'outcomes_in', 'scores_in',
-           'Comparison', 'Claim', 'slope', 'nearness', 'near_less_far', 'check_equal', 'effect_table', 'Evidence',
-           'evidence', 'Tried', 'run_claim', 'command', 'measured', 'shown', 'evidence_table', 'cell_table', 'examples',
-           'stated', 'page', 'summary']
+           'solved', 'seeds_of', 'simulated', 'slip', 'SimilarByHand', 'transfers_of', 'recipe_pairs', 'evenly',
+           'arm_pairs', 'test_set', 'Arm', 'token_kl', 'drift', 'Cell', 'cell_name', 'run_cell', 'outcomes_in',
+           'scores_in', 'Comparison', 'Claim', 'slope', 'nearness', 'near_less_far', 'check_equal', 'effect_table',
+           'Evidence', 'evidence', 'Tried', 'run_claim', 'command', 'measured', 'shown', 'evidence_table', 'cell_table',
+           'examples', 'stated', 'page', 'summary']
 
-# %% ../nbs/30_findings.ipynb #7303a26b
+# %% ../nbs/30_findings.ipynb #f168619a
 import copy, functools, json, math
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
@@ -27,7 +28,7 @@ from .maps import embed, text_table
 from .mining import p_fails
 from .pipeline import (Run, compose, file_hash, options, problems_from_file, problems_from_tasks, read_manifest, run_pipeline, stage,
     student_of, teacher_of, writer_of)
-from .preference import degraded_pairs, distinct_pairs, mined_pairs, mix, transferred_pairs
+from .preference import degraded_pairs, distinct_pairs, mined_pairs, transferred_pairs
 from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, Response, Step, Transfer, UserError, content_id, messages,
     read_records, write_text)
 from .statistics import Difference
@@ -302,7 +303,7 @@ def transfers_of(
     done = transfer_all(writer, plan, seeds, teacher.gate(against=src.read('held_out.jsonl', Problem)), cfg.transfer.rounds)
     return [t for t in done.transfers if t.kept]
 
-# %% ../nbs/30_findings.ipynb #eaac8c75
+# %% ../nbs/30_findings.ipynb #2836d45a
 def recipe_pairs(
     src:Run, # a source
     recipe:Mapping[str, str], # `problems`: mined, hard, any, transferred; `rejected`: failed or simulated; `mode` of a transfer
@@ -315,6 +316,17 @@ def recipe_pairs(
     else: made = degraded_pairs(simulated(src, seeds_of(src, recipe['problems'])), dropped)
     return distinct_pairs(made, dropped=dropped)
 
+def evenly(
+    pairs:Iterable[Pair],
+    n:int, # how many, at most
+    seed:int=0,
+)->list[Pair]: # subjects taking turns
+    "`n` of `pairs`, in an order that hangs on `seed` and their problems alone"
+    order, groups = lambda p: content_id(seed, p.provenance['problem']), {}
+    for p in sorted(pairs, key=order): groups.setdefault(p.subject, []).append(p)
+    turns = [p for turn in zip_longest(*(groups[s] for s in sorted(groups))) for p in turn if p]
+    return sorted(turns[:n], key=order)
+
 @stage(makes=('pairs.jsonl', 'validation.jsonl'),
        config=('findings.recipe', 'findings.source_id', 'findings.hard', 'pairs.n', 'transfer', 'teacher', 'seed'))
 def arm_pairs(run):
@@ -324,7 +336,7 @@ def arm_pairs(run):
     found = recipe_pairs(src, run.plain['findings']['recipe'], dropped)
     short = f"{len(found)} pairs, {cfg.pairs.n} are needed: raise data.pool or transfer.n, or lower pairs.n."
     if len(found)<cfg.pairs.n: raise UserError(f"{run.plain['findings']['recipe']}: {short}")
-    chosen = mix(dict(arm=found), n=cfg.pairs.n, seed=cfg.seed)
+    chosen = evenly(found, cfg.pairs.n, cfg.seed)
     run.write('pairs.jsonl', chosen); run.write('validation.jsonl', [])
     return dict(pairs=len(chosen), made=len(found), dropped=sum(dropped.values()))
 
