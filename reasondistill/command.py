@@ -62,7 +62,7 @@ def _shown(cfg, resolve):
     from omegaconf import OmegaConf
     print(OmegaConf.to_yaml(cfg, resolve=resolve).rstrip())
 
-# %% ../nbs/16_command.ipynb #69066854
+# %% ../nbs/16_command.ipynb #cc8c8a1c
 def _carried_out(cfg, args):
     "Run `cfg`, or show it"
     if args.cfg: return _shown(cfg, args.resolve)
@@ -75,7 +75,8 @@ def _run(args):
     """Do a run, or go on with it
 
     All stages in a row, each in its own words. Interrupt it whenever you like: the same command goes on
-    from there, and what is finished is not done again. The first is enough to see everything work:
+    from there, and what is finished is not done again. Without a profile it is quickstart. The first of these is
+    enough to see everything work:
 
       reasondistill run profile=smoke          seconds to a minute; its numbers mean nothing
       reasondistill run profile=quickstart     the whole method, small: minutes on two CPU cores
@@ -313,12 +314,13 @@ def chosen(
     try: return VERBS[first], parse.parse_intermixed_args(rest)
     except Usage as e: raise Usage(f'{e}. `reasondistill {first} --help` shows how it is used.') from None
 
-# %% ../nbs/16_command.ipynb #a8d817c2
+# %% ../nbs/16_command.ipynb #1ca1a896
 def _told(error):
     "What to say of `error`, and the exit code"
     if isinstance(error, Usage): return str(error), 2
     if isinstance(error, ModuleNotFoundError) and not (error.name or '').startswith('reasondistill'):
         return f"the package {error.name} is not installed: `reasondistill doctor` says what to install.", 1
+    if isinstance(error, ImportError): return f"{error}: `reasondistill doctor` says which versions of packages fit.", 1
     if 'no space left' in str(error).lower(): return 'The disk is full. Earlier results are intact: free some space and give the same command again.', 1
     from reasondistill.problem import UserError
     if isinstance(error, UserError): return str(error), 1
