@@ -128,7 +128,7 @@ def free_memory(
 
 def memory_finding(
     free:int|None, # bytes
-    least:float=3, # GiB that the smallest run needs
+    least:float=4, # GiB that the smallest run needs: it was seen to hold 3.5
 )->Finding:
     "Whether there is memory for the smallest run"
     if free is None: return Finding('memory', 'ok', f'unknown on this system; the smallest run needs {least:g} GiB')
