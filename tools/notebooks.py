@@ -125,31 +125,117 @@ def readme(check=False):
     return 0
 
 
-def docs():
-    "The site into _docs/: Quarto where it is installed, else smalldocs on the same configuration"
-    bin_ = Path(sys.executable).parent
-    if shutil.which('quarto'): return subprocess.run([bin_/'nbdev_docs'], cwd=ROOT).returncode
+# The rooms by the first number of their notebook, in the order of the method
+PARTS = (('Records, answers, data', 0, 3), ('Asking models', 3, 5), ('Hard negatives', 5, 6), ('Blueprint and transfer', 6, 8), ('Pairs and training', 8, 11),
+         ('Statistics and evaluation', 11, 13), ('Pictures, review, report', 13, 15), ('Runs and the command', 15, 20), ('Fine-tune-CoT', 20, 21),
+         ('Programs and ReFT', 21, 23), ('Self-rewarding and collapse', 23, 30))
+GUIDE = ('method', 'coming_from_trl', 'coming_from_unsloth', 'coming_from_distilabel', 'coming_from_lm_eval', 'faq', 'licences')
+PAPERS = {'CHANGELOG.md': 'changelog.md', 'CONTRIBUTING.md': 'contributing.md', 'RELEASING.md': 'releasing.md'}  # that the site shows, too
+
+
+def named(pages):
+    "Where each of `pages`, paths below nbs/, stands in the site: without the number that orders it, as nbdev has it, unless an earlier page has that name"
+    out = {}
+    for p in sorted(map(Path, pages)):
+        short = p.parent/re.sub(r'^\d+[a-z]*_', '', p.name)
+        out[p] = p if short in out.values() else short
+    return out
+
+
+def sidebar(pages):
+    "The table of contents: `pages` are paths below nbs/, and every one of them is in it"
+    site, rooms, folders = named(pages), [], {}
+    for p in sorted(site):
+        if p.parent == Path('.') and re.match(r'\d\d', p.name): rooms.append(p)
+        elif p.parent != Path('.'): folders.setdefault(p.parts[0], []).append(p)
+    shown = lambda ps: [site[p].as_posix() for p in ps]
+    part = lambda title, ps: [dict(section=title, contents=shown(ps))] if ps else []
+    number = lambda p: int(p.name[:2])
+    by_guide = sorted(folders.pop('guide', []), key=lambda p: (GUIDE.index(p.stem) if p.stem in GUIDE else len(GUIDE), p.name))
+    # 03_tasks belongs to the data, 03a and its neighbours to the models that are asked
+    at = lambda p: number(p)+.5*(bool(re.match(r'03[a-z]', p.name)))
+    api = [x for title,low,high in PARTS for x in part(title, [p for p in rooms if (low if low != 3 else 3.1) <= at(p) < (high if high != 3 else 3.1)])]
+    cases = folders.pop('tests', [])
+    contents = ['index.ipynb', *part('Guide', by_guide), *part('Tutorials', folders.pop('tutorials', [])), *part('Findings', [p for p in rooms if number(p) >= 30]),
+                *[x for name,ps in sorted(folders.items()) for x in part(name.capitalize(), ps)], dict(section='Rooms (API)', contents=api), *part('Cases', cases),
+                dict(section='The project', contents=[PAPERS[p] for p in PAPERS if (ROOT/p).exists()])]
+    return dict(website=dict(sidebar=dict(style='floating', contents=contents)))
+
+
+def relinked(text, page, site):
+    "The text of the processed `page` with links to notebooks by their names in the `site`, and to symbols from the folder of the page"
+    depth = len(page.parts)-1
+    def link(m):
+        to = Path(os.path.normpath(page.parent/m[1]))
+        return '](' + os.path.relpath(site[to], page.parent) if to in site else m[0]
+    text = re.sub(r'\]\(([\w./]+\.ipynb)(?=[)#])', link, text)
+    text = re.sub(r'output-file: [\w.-]+\.html', f'output-file: {site[page].stem}.html', text)
+    return re.sub(r'(?<=\]\()(?=\w+\.html(?:#|\)))', '../'*depth, text) if depth else text
+
+
+def forward_names():
+    "show_doc evaluates annotations, and the build would stop at a name that only a later cell defines: such annotations are shown as they are written"
+    from fastcore import docments
+    evaluated = docments.signature
+    def signature(*args, **kw):
+        try: return evaluated(*args, **kw)
+        except NameError: return evaluated(*args, **{k: v for k,v in kw.items() if k != 'eval_str'})
+    docments.signature = signature
+
+
+if __name__ == '__mp_main__': forward_names()  # in the workers of proc_nbs, which import this file under that name
+
+
+def prepared():
+    "The folder that either site builder renders: nbdev's processed notebooks under the names of their pages, the papers beside them, and the table of contents"
+    import yaml
     from nbdev.doclinks import _build_modidx
-    from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
+    from nbdev.quarto import refresh_quarto_yml
     from nbdev.serve import proc_nbs
     os.chdir(ROOT)
     refresh_quarto_yml()
     _build_modidx()
-    nbdev_sidebar.__wrapped__() if hasattr(nbdev_sidebar, '__wrapped__') else nbdev_sidebar()
     proc = Path(proc_nbs.__wrapped__(force=True) if hasattr(proc_nbs, '__wrapped__') else proc_nbs(force=True))
-    sidebar = proc/'sidebar.yml'
-    for nb in list(proc.rglob('*.ipynb')):  # smalldocs does not read `output-file`, by which nbdev's links go
-        if not (m := re.search(r'output-file:\s*(\S+)\.html', nb.read_text(encoding='utf-8'))): continue
-        name = m[1].rstrip('"') + '.ipynb'
-        sidebar.write_text(sidebar.read_text(encoding='utf-8').replace(nb.name, name), encoding='utf-8')
-        nb.rename(nb.with_name(name))
-    if rc := subprocess.run([bin_/'smalldocs', 'render', str(proc)]).returncode: return rc
+    pages = [p.relative_to(proc) for p in proc.rglob('*') if p.suffix in ('.ipynb', '.md')]
+    site = named(pages)
+    for page in pages:
+        (proc/page).write_text(relinked((proc/page).read_text(encoding='utf-8'), page, site), encoding='utf-8')
+        (proc/page).rename(proc/site[page])  # smalldocs does not read `output-file`, by which nbdev's links go
+    for paper,name in PAPERS.items():
+        if not (ROOT/paper).exists(): continue
+        text = (ROOT/paper).read_text(encoding='utf-8')
+        (proc/name).write_text(re.sub(r'\]\((\w+\.md)\)', lambda m: '](' + PAPERS.get(m[1], m[1]) + ')', text), encoding='utf-8')
+    (proc/'sidebar.yml').write_text(yaml.safe_dump(sidebar(pages), allow_unicode=True, sort_keys=False), encoding='utf-8')
+    return proc
+
+
+def mended(site):
+    "A symbol in backticks may have no entry of its own on its page, as methods mostly have not: such a link goes to its class, or to the page"
+    from check_links import Page, target
+    anchors = {p.resolve(): Page(p).anchors for p in site.rglob('*.html')}
+    for page in anchors:
+        def mend(m):
+            found = target(site, page, m[1])
+            if not found or not found[1] or found[1] in anchors.get(found[0], {found[1]}): return m[0]
+            link, _, symbol = m[1].rpartition('#')
+            owner = symbol.split('.')[0]
+            return f'<a href="{link}#{owner}"><code>' if owner in anchors[found[0]] else f'<a href="{link}"><code>'
+        page.write_text(re.sub(r'<a href="([^"]+#[^"]+)"><code>', mend, page.read_text(encoding='utf-8')), encoding='utf-8')
+
+
+def docs():
+    "The site into _docs/, from one prepared folder: by Quarto where it is installed, else by smalldocs; then every link in it is checked"
+    from check_links import main as check_links
+    proc = prepared()
+    render = ['quarto', 'render', '--no-cache'] if shutil.which('quarto') else [Path(sys.executable).parent/'smalldocs', 'render', str(proc)]
+    if rc := subprocess.run(render, cwd=proc if shutil.which('quarto') else ROOT).returncode: return rc
     shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     shutil.move(next(p for p in (proc/'_docs', proc/'_site') if p.exists()), ROOT/'_docs')
-    page = lambda n: ROOT/'_docs'/n.relative_to(ROOT/'nbs').parent/(re.sub(r'^\d+[a-z]?_', '', n.stem)+'.html')
-    missing = [n.stem for n in notebooks() if not page(n).exists()]
+    mended(ROOT/'_docs')
+    pages = named(n.relative_to(ROOT/'nbs') for n in notebooks())
+    missing = [str(n) for n,p in pages.items() if not (ROOT/'_docs'/p).with_suffix('.html').exists()]
     print('site: _docs/index.html' + (f'; pages missing: {missing}' if missing else ''))
-    return 1 if missing else 0
+    return check_links(ROOT/'_docs') or (1 if missing else 0)
 
 
 if __name__ == '__main__':
