@@ -183,7 +183,24 @@ def forward_names():
     docments.signature = signature
 
 
-if __name__ == '__mp_main__': forward_names()  # in the workers of proc_nbs, which import this file under that name
+def imports_only():
+    "To show an example nbdev needs its imports, not its run: of a cell that is neither exported nor show_doc only they are executed, and none of a cell behind a flag"
+    import ast
+    from nbdev import processors
+    shows = processors.exec_show_docs
+    plain = shows.__call__
+    def call(self, cell):
+        if cell.cell_type != 'code' or {'export', 'exports', 'exporti', 'exec_doc'} & set(cell.directives_) or processors._is_showdoc(cell): return plain(self, cell)
+        if not self.nb.has_docs_ or not hasattr(self, 'k') or FLAGS & set(cell.directives_): return
+        lines = [ast.unparse(t) for t in cell.parsed_() or () if isinstance(t, (ast.Import, ast.ImportFrom))]
+        if lines: self.k.run('\n'.join(lines))
+        self.k.exc = None  # what an example needs may be missing where the site is built
+    shows.__call__ = call
+
+
+if __name__ == '__mp_main__':  # in the workers of proc_nbs, which import this file under that name
+    forward_names()
+    imports_only()
 
 
 def prepared():
