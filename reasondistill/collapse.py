@@ -933,7 +933,7 @@ def _panel(ax, name, rows, bounds, alarmed):
     ax.set_title(MEASURES[name].label, fontsize=9.5, color=INK)
     ax.set(xticks=at, xlabel='round')
 
-# %% ../nbs/23_collapse.ipynb #9d7329cb
+# %% ../nbs/23_collapse.ipynb #d80d695f
 def _strip(title, names, data):
     "A figure with a panel for each of the measures `names`"
     rows = {n: [r for r in data['rows'] if r['measure']==n] for n in names}
@@ -957,7 +957,7 @@ def collapse_figures(
         for i in range(0, len(names), most):
             fires = any(a['collapse']==kind for a in data['alarms'])
             key = kind if i==0 else f'{kind} {i//most+1}'
-            out[key] = _strip(f"{key.capitalize()}{': alarm' if fires else ''}", names[i:i+most], data)
+            out[key] = _strip(f"{data['title']}: {key}{', alarm' if fires else ''}", names[i:i+most], data)
     return out
 
 def dashboard(
