@@ -169,6 +169,7 @@ def relinked(text, page, site):
         to = Path(os.path.normpath(page.parent/m[1]))
         return '](' + os.path.relpath(site[to], page.parent) if to in site else m[0]
     text = re.sub(r'\]\(([\w./]+\.ipynb)(?=[)#])', link, text)
+    text = text.replace('../'*(depth+1)+'asset/', '../'*depth+'asset/')  # copied into the site, from beside nbs/
     text = re.sub(r'output-file: [\w.-]+\.html', f'output-file: {site[page].stem}.html', text)
     return re.sub(r'(?<=\]\()(?=\w+\.html(?:#|\)))', '../'*depth, text) if depth else text
 
@@ -218,6 +219,7 @@ def prepared():
     for page in pages:
         (proc/page).write_text(relinked((proc/page).read_text(encoding='utf-8'), page, site), encoding='utf-8')
         (proc/page).rename(proc/site[page])  # smalldocs does not read `output-file`, by which nbdev's links go
+    shutil.copytree(ROOT/'asset', proc/'asset', dirs_exist_ok=True)
     for paper,name in PAPERS.items():
         if not (ROOT/paper).exists(): continue
         text = (ROOT/paper).read_text(encoding='utf-8')
