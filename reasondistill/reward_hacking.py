@@ -213,7 +213,7 @@ def numeric_form(
     change = dict(id=name, choices=(), answer=written(value), kind='number', source=source, meta=meta | dict(seed_id=problem.id))
     return problem.model_copy(update=change)
 
-# %% ../nbs/22f_reward_hacking.ipynb #1d33ae00
+# %% ../nbs/22f_reward_hacking.ipynb #4586ebea
 def form_table(
     problems:Sequence[Problem], # of multiple choice
     chosen:Sequence[Response], # replies to them, judged
@@ -233,7 +233,9 @@ def form_table(
     rows = {'multiple choice':(nothing, a), 'numeric':(nothing, b), 'numeric, guessing the rest':(nothing, guess)}
     rows |= {'options give':(b, a), 'beyond guessing':(guess, a)} # differences
     rows = {k:paired_bootstrap(*r, clusters, n_boot, seed, level) for k,r in rows.items()}
-    return pd.DataFrame(rows.values(), columns=['accuracy', 'low', 'high'], index=rows)
+    table = pd.DataFrame(rows.values(), columns=['accuracy', 'low', 'high'], index=rows)
+    table.iloc[:3] = table.iloc[:3].clip(0., 1.) # the first three are no differences
+    return table
 
 # %% ../nbs/22f_reward_hacking.ipynb #9fdbaa8a
 _LETTER = re.compile(r'[\s.,;(\[-]*(?:(?:so|hence|thus|therefore|correct|final|the|right)\s+)*(?:answer|ans|option|choice)?\s*(?:is|=|:)?\s*'
