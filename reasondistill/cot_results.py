@@ -112,7 +112,7 @@ def cell_of(
     m = cot_metrics(responses)
     return Cell(task, responses[0].model, method, m['right'], m['n'])
 
-# %% ../nbs/20e_cot_results.ipynb #ee36f11a
+# %% ../nbs/20e_cot_results.ipynb #80ac748e
 def result_table(
     cells:Sequence[Cell],
     paper:Sequence[tuple[str, str]]=(), # keys of `PAPER` to put beside
@@ -136,7 +136,7 @@ def grey_paper(
     table, # of `result_table`
 ): # pandas Styler, for HTML
     "`table` with the paper's rows in grey"
-    return table.style.apply(lambda row: ['color: #999' if row.name[0]=='paper' else '']*len(row), axis=1)
+    return table.style.set_uuid('paper').apply(lambda row: ['color: #999' if row.name[0]=='paper' else '']*len(row), axis=1)
 
 # %% ../nbs/20e_cot_results.ipynb #da00f92f
 def cot_outcome(
