@@ -79,4 +79,7 @@ def main():
     print(json.dumps({t: {m: round(100*c['accuracy'], 1) for m, c in f['cells'].items()} for t, f in found['tasks'].items()}))
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    from reasondistill.problem import UserError
+    try: main()
+    except UserError as e: raise SystemExit(str(e)) from None

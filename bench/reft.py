@@ -63,4 +63,7 @@ def main():
                               at_k={g: round(100*c[-1]['accuracy'], 1) for g, c in r['curves'].items()}) for m, r in results.items()}))
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    from reasondistill.problem import UserError
+    try: main()
+    except UserError as e: raise SystemExit(str(e)) from None

@@ -42,4 +42,7 @@ def main():
     print(json.dumps({f'{f}, {r}': None if (v := table.loc[(f, r), 'at_least'])!=v else round(v, 3) for f in FORMS for r in ('before', 'after')}))
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    from reasondistill.problem import UserError
+    try: main()
+    except UserError as e: raise SystemExit(str(e)) from None

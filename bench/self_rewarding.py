@@ -6,24 +6,64 @@ All arms begin with the same student, problems and seeds; in every round each is
 stopped. <out>/results.json is written after each round: for each arm and round right answers on the evaluation set, the share of chosen replies that are wrong by gold,
 the measures of `collapse` and its alarms (which nobody obeys here); differences to the first arm with intervals; seconds. <out>/<arm>/dashboard.html shows them. With
 --guard the arms stand alone, each with the guard that goes with what it knows. The last line is one JSON object."""
-import argparse, json, os, time
+import argparse, json, os, shutil, time
 from pathlib import Path
+
+
+def problems_of(how):
+    "Problems to begin with, to evaluate, and to warm up on"
+    from reasondistill.pipeline import compose, problems_from_tasks
+    data = compose(f'data.pool={how.problems+how.warm}', f'data.held_out={how.evaluation}', 'data.control_n=0').data
+    made, held = problems_from_tasks(data, how.seed)
+    return made[:how.problems], held, made[how.problems:]
+
+
+def warmed(how, problems):
+    "The folder of the student after one pass over worked solutions of `problems`, all weights; made once. A student that answers next to nothing has nothing to judge"
+    if not problems: return how.student
+    from reasondistill.local import LocalLM, load
+    from reasondistill.problem import content_id, messages
+    from reasondistill.reft import warm_up
+    from reasondistill.tasks import worked
+    import torch
+    plan = content_id(how.student, how.warm_lr, how.seed, *(p.id for p in problems))
+    folder, part = Path(how.out)/f'student-{plan}', Path(how.out)/f'student-{plan}.part'
+    if folder.exists(): return str(folder)
+    model, tok = load(how.student, torch.float32)
+    asked = LocalLM(model, tok, 'student').prompt
+    warm_up(model, tok, [(asked(messages(p)), worked(p).golden) for p in problems], epochs=1, of=1, lr=how.warm_lr, batch=8, seed=how.seed, out=part/'warm_up', save_steps=1000)
+    model.to(torch.bfloat16).save_pretrained(part)
+    tok.save_pretrained(part)
+    shutil.rmtree(part/'warm_up', ignore_errors=True)
+    os.replace(part, folder)
+    return str(folder)
 
 
 def arms_of(how):
     "The loops, by name"
     import reasondistill.self_rewarding as sr
     from reasondistill.lm import Store
-    from reasondistill.pipeline import compose, problems_from_tasks
-    data = compose(f'data.pool={how.problems}', f'data.held_out={how.evaluation}', 'data.control_n=0').data
-    pool, held = problems_from_tasks(data, how.seed)
+    pool, held, rest = problems_of(how)
     given = dict(rounds=how.rounds, problems=how.problems, samples=how.samples, pairs=how.pairs, writer=how.writer, new=how.new, max_tokens=how.max_tokens, seed=how.seed,
                  logps=how.logps, methods=('generate', 'choose'), **({} if how.guard else dict(policy=None)))
     if how.steps: given['train'] = dict(max_steps=how.steps)
-    student, store = Timed(how.student), Store(Path(how.out)/'replies.sqlite') # one student in memory; what round 0 answers is the same for all arms
-    margin, checked = dict(self=how.margin, consistency=how.quorum, gold=.5), lambda a: how.guard and how.check and a != 'gold'
-    settings = {a: sr.loop_preset('cpu', judge=a, margin=margin[a], quorum=how.quorum, checked=how.problems//2, check='gold' if checked(a) else 'none', **given) for a in how.arms}
-    return {a: sr.Loop(student, pool, held, Path(how.out)/a, s, progress=a, store=store) for a, s in settings.items()}, student
+    student, store = Timed(warmed(how, rest)), Store(Path(how.out)/'replies.sqlite') # one student in memory; what round 0 answers is the same for all arms
+    judge, margin = dict(planted='external'), dict(self=how.margin, consistency=how.quorum, gold=.5, planted=.5)
+    checked = lambda a: how.guard and how.check and a != 'gold'
+    settings = {a: sr.loop_preset('cpu', judge=judge.get(a, a), margin=margin[a], quorum=how.quorum, checked=how.problems//2, check='gold' if checked(a) else 'none', **given)
+                for a in how.arms}
+    teachers = dict(planted=Tempted())
+    return {a: sr.Loop(student, pool, held, Path(how.out)/a, s, teacher=teachers.get(a), progress=a, store=store) for a, s in settings.items()}, student
+
+
+class Tempted:
+    "A teacher that falls for the typical error of every problem: a collapse that is planted"
+    name = 'planted'
+    def solve(self, problems, samples):
+        from reasondistill.problem import Response
+        from reasondistill.tasks import worked
+        said = [(p, worked(p)) for p in problems]
+        return [Response(problem_id=p.id, model=self.name, sample=i, text=w.error_text, answer=w.error_answer) for p, w in said for i in range(samples)]
 
 
 def Timed(model):
@@ -55,7 +95,7 @@ def record(loops, out, clock):
         if not l.done: continue
         sr.write_dashboard(l)
         data = json.loads((l.out/'collapse.json').read_text())
-        found[a] = dict(rounds=sr.loop_rows(l), measures=data['rows'], alarms=[x['says'] for x in data['alarms']])
+        found[a] = dict(rounds=sr.loop_rows(l), collapse=data)
     made = dict(settings={a: l.settings.model_dump(mode='json') for a, l in loops.items()}, arms=found, differences=differences(loops), seconds=clock)
     write_text(out/'results.json', json.dumps(made, indent=1, ensure_ascii=False))
     return made
@@ -63,17 +103,20 @@ def record(loops, out, clock):
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    ask.add_argument('--arms', nargs='+', default=['gold', 'self', 'consistency'], choices=['self', 'consistency', 'gold'], help='the first one is what the others are compared with')
+    ask.add_argument('--arms', nargs='+', default=['gold', 'self', 'consistency'], choices=['self', 'consistency', 'gold', 'planted'],
+                     help='the first one is what the others are compared with; planted: a judge that takes typical errors for right')
     ask.add_argument('--out', default='runs/self_rewarding')
     ask.add_argument('--student', default='', help='folder or hub id; empty: the packaged SmolLM2')
     ask.add_argument('--guard', action='store_true', help='each arm by itself, with a guard')
     ask.add_argument('--check', action='store_true', help='with --guard: gold on half of the problems for the guard and for verified pairs')
     ask.add_argument('--writer', default='tasks', choices=['none', 'student', 'tasks'])
     ask.add_argument('--margin', type=float, default=.05, help="least lead of the chosen reply in the student's own marks")
-    ask.add_argument('--quorum', type=float, default=.2, help='share of the replies that a majority needs: the packaged student is readable in about three of ten')
+    ask.add_argument('--quorum', type=float, default=.375, help='share of the replies that a majority needs')
+    ask.add_argument('--warm', type=int, default=96, help='problems whose worked solutions the student imitates once before it begins; 0: none')
+    ask.add_argument('--warm-lr', type=float, default=1e-4)
     ask.add_argument('--steps', type=int, help='of a training, at most')
     ask.add_argument('--threads', type=int, default=int(os.environ.get('OMP_NUM_THREADS', 1)))
-    for name, n in dict(rounds=3, problems=40, samples=8, evaluation=60, pairs=32, new=10, max_tokens=48, logps=24, seed=0).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=int, default=n)
+    for name, n in dict(rounds=3, problems=48, samples=8, evaluation=120, pairs=48, new=12, max_tokens=96, logps=24, seed=0).items(): ask.add_argument(f'--{name.replace("_", "-")}', type=int, default=n)
     how = ask.parse_args()
     import torch
     torch.set_num_threads(how.threads)
@@ -98,4 +141,7 @@ def main():
     print(json.dumps(dict(bench='self_rewarding', rounds=how.rounds, seed=how.seed, arms=last, seconds=clock)))
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    from reasondistill.problem import UserError
+    try: main()
+    except UserError as e: raise SystemExit(str(e)) from None
