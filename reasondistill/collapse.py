@@ -51,7 +51,7 @@ class TokenLogps(Record):
         if len(self.student)!=len(self.start):
             raise ValueError(f"{len(self.student)} tokens under the student, {len(self.start)} under the start: score the same tokens with both")
 
-# %% ../nbs/23_collapse.ipynb #158038a9
+# %% ../nbs/23_collapse.ipynb #57379d80
 class Round(Record):
     "One round of a loop in which a student teaches itself"
     number:int = Field(ge=0) # 0: the start, before any training
@@ -62,7 +62,7 @@ class Round(Record):
     verdicts:tuple[Verdict, ...] = ()
     judge:Judge = 'self' # whose verdicts the pairs were made from
     pairs:tuple[Pair, ...] = () # that train the next student; `provenance['problem']` names the problem
-    new_problems:tuple[Problem, ...] = () # for the next round
+    new_problems:tuple[Problem, ...] = () # of this round, written by the student that answers in it
     evaluated:tuple[Problem, ...] = () # the fixed evaluation set
     answers:tuple[Response, ...] = () # of this student to `evaluated`, one each
     logps:tuple[TokenLogps, ...] = () # of some samples

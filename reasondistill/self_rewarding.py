@@ -534,7 +534,7 @@ def mixed_pairs(
     more = [p for p in have.values() if p not in taken][:len(own)-n-len(kept)] # own pairs that are verified, too
     return [*kept, *taken, *more]
 
-# %% ../nbs/23a_self_rewarding.ipynb #ac3316ec
+# %% ../nbs/23a_self_rewarding.ipynb #f4eca4f0
 def _fresh_start(folder, key):
     "Clear the training in `folder` if it was begun under another `key`, or if a file of it was deleted"
     mark, state = folder/'key', folder/'training.json'
@@ -548,6 +548,7 @@ def _files(root, training):
     found = [*training.glob('adapter/*'), *(training/f for f in ('key', 'log.jsonl', 'training.json'))]
     return sorted(str(f.relative_to(root)) for f in found if f.is_file())
 
+# %% ../nbs/23a_self_rewarding.ipynb #10beb8f2
 _FREE = dict(rounds=True, train={'save_steps', 'report_to'}) # what may change in the middle of a loop
 
 class Loop:
@@ -641,7 +642,7 @@ def _check_loop(loop):
         "loop setting begin=previous: 4-bit weights take no adapter in without loss: set begin=base":s.train.four_bit and s.begin=='previous'}
     if found := [why for why,is_so in wrong.items() if is_so]: raise UserError(found[0])
 
-# %% ../nbs/23a_self_rewarding.ipynb #f690e56a
+# %% ../nbs/23a_self_rewarding.ipynb #3bc35df0
 def _answered(loop, k, problems):
     "Replies of the student of round `k` to `problems`, several to each"
     s = loop.at(k)
@@ -650,6 +651,7 @@ def _answered(loop, k, problems):
     if missing: raise UserError(f"The student stopped answering, {len(missing)} replies are missing: {missing[0]}. What came is kept: call again.")
     return said
 
+# %% ../nbs/23a_self_rewarding.ipynb #e572e0b0
 def _verdicts(loop, k, problems, responses, by):
     "What the judge `by` says of `responses`"
     s = loop.at(k)
@@ -658,6 +660,7 @@ def _verdicts(loop, k, problems, responses, by):
     if by=='external': return external_verdicts(problems, responses, loop.teacher)
     return self_verdicts(problems, without_marks(responses), loop.lm(k), s.way, loop.store, loop.label(k, 'judging'))
 
+# %% ../nbs/23a_self_rewarding.ipynb #1564da87
 def _written(loop, k, pool):
     "New problems for round `k`, labelled by its judge"
     s = loop.at(k)
@@ -763,7 +766,7 @@ def guarded(
     return round.model_copy(update=dict(problems=bare(round.problems), new_problems=bare(round.new_problems), samples=blank(round.samples),
         evaluated=tuple(without_gold(round.evaluated)), answers=tuple(without_marks(round.answers))))
 
-# %% ../nbs/23a_self_rewarding.ipynb #4ca21f3d
+# %% ../nbs/23a_self_rewarding.ipynb #0e4e333b
 def _own(loop, k, n):
     "Stage: `n` of the candidates, subjects taking turns"
     f = loop.folder(k)
@@ -780,6 +783,7 @@ def _decision(loop, k):
     write_text(loop.path(k)/'action.json', (Action(act='go on') if policy is None else guard([*past, *found], policy, k, back)).model_dump_json())
     return ['alarms.jsonl', 'action.json']
 
+# %% ../nbs/23a_self_rewarding.ipynb #dd18a03e
 def verified_pairs(
     loop:Loop,
     k:int,
@@ -790,6 +794,7 @@ def verified_pairs(
     made = scored_pairs(f.read('problems.jsonl', Problem), f.read('answers.jsonl', Response), seen, .5, s.per_problem, judge=s.check, round=k)
     return [*loop.verified, *made]
 
+# %% ../nbs/23a_self_rewarding.ipynb #ec4793e4
 def _pairs(loop, k):
     "Stage: what is trained on"
     f, own = loop.folder(k), loop.folder(k).read('own.jsonl', Pair)
@@ -809,7 +814,7 @@ def _training(loop, k, key):
     if pairs: loop.student.train([] if s.begin=='base' else loop.adapters(k), pairs, out, how, bool(loop.progress))
     return _files(loop.path(k), out)
 
-# %% ../nbs/23a_self_rewarding.ipynb #8c631b86
+# %% ../nbs/23a_self_rewarding.ipynb #b635c5f0
 def _differs(loop, k):
     "Names of settings in which round `k` differs from what the loop is given"
     here, there = loop.settings.model_dump(mode='json', exclude=_FREE), json.loads((loop.path(k)/'settings.json').read_text(encoding='utf-8'))
@@ -821,6 +826,7 @@ def _check_settings(loop):
         raise UserError(f"{loop.path(max(loop.there))}: was made with other settings ({', '.join(changed)}): give the old ones, go on from an earlier "
                         "round with start=<round> and drop=True, or choose another folder")
 
+# %% ../nbs/23a_self_rewarding.ipynb #8430d231
 def propose(
     loop:Loop,
     k:int, # the round before it must be done
@@ -831,6 +837,7 @@ def propose(
     for stage,work in stages.items(): loop.folder(k).do(stage, lambda key: work(loop, k))
     return len(loop.folder(k).read('candidates.jsonl', Pair))
 
+# %% ../nbs/23a_self_rewarding.ipynb #09b08e83
 def decide(
     loop:Loop,
     k:int, # proposed
@@ -854,7 +861,7 @@ def learn(
     loop.folder(k).do('pairs', lambda key: _pairs(loop, k))
     loop.folder(k).do('training', lambda key: _training(loop, k, key))
 
-# %% ../nbs/23a_self_rewarding.ipynb #8c2ca0dd
+# %% ../nbs/23a_self_rewarding.ipynb #f9771a0e
 def drop_from(
     loop:Loop,
     k:int, # the round to begin again with
@@ -876,6 +883,7 @@ def _hand_down(loop):
         return _files(loop.out, loop.out/'handed')
     if loop.handed: RoundFolder(loop.out, loop.plan).do('handed', work, loop.settings.train.model_dump(mode='json', exclude=_FREE['train']))
 
+# %% ../nbs/23a_self_rewarding.ipynb #9c09bfc5
 def run_loop(
     loop:Loop,
     start:int|None=None, # begin again with this round; None: go on where it stands
@@ -891,7 +899,7 @@ def run_loop(
         learn(loop, k)
     return loop
 
-# %% ../nbs/23a_self_rewarding.ipynb #9ccd10e4
+# %% ../nbs/23a_self_rewarding.ipynb #251ed164
 def _counts(outcomes):
     "Right answers and all, by method"
     return {m:[sum(o.correct for o in outcomes if o.method==m), sum(o.method==m for o in outcomes)] for m in dict.fromkeys(o.method for o in outcomes)}
@@ -908,6 +916,7 @@ def _loop_row(loop, k):
         pairs=len(own), wrong_chosen=wrong, told=told, trained=len(trained), verified=len({p.id for p in trained}-{p.id for p in own}),
         alarms=[x.measure for x in f.read('alarms.jsonl', Alarm)], act=a.act, why=a.why)
 
+# %% ../nbs/23a_self_rewarding.ipynb #dcb46828
 def loop_rows(
     loop:Loop,
 )->list[dict[str, Any]]: # JSON-ready
@@ -938,7 +947,7 @@ def write_dashboard(
     write_text(loop.out/'collapse.json', json.dumps(data, ensure_ascii=False, indent=1))
     return write_text(loop.out/'dashboard.html', render_collapse(data))
 
-# %% ../nbs/23a_self_rewarding.ipynb #59c84cff
+# %% ../nbs/23a_self_rewarding.ipynb #d09cd4d8
 def compare_loops(
     loops:Mapping[str, Loop], # by name; the first one is what the others are compared with
     after:Callable[[Mapping[str, Loop], int], Any]=lambda loops, k: None, # is told when a round is done
@@ -966,6 +975,7 @@ def _check_arm(name, loop, first):
         raise UserError(f"arm {name}: has other problems: give all arms the same")
     if loop.settings.policy is not None: raise UserError(f"arm {name}: has a guard, which may train less than another arm: set policy=None")
 
+# %% ../nbs/23a_self_rewarding.ipynb #ee743889
 def comparison_table(
     loops:Mapping[str, Loop], # as `compare_loops` leaves them
     method:str='generate',
