@@ -1,7 +1,7 @@
 """What `make` does with the notebooks: test, refresh (re-run and keep outputs), readme, docs.
 
 Every notebook is tested in a process of its own, because nbdev_test's workers are reused and leak state from one to the next."""
-import argparse, json, os, re, shutil, subprocess, sys, time
+import argparse, ast, json, os, re, shutil, subprocess, sys, time
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def readme(check=False):
     return 0
 
 
-# The rooms by the first number of their notebook, in the order of the method
+# The API pages by the first number of their notebook, in the order of the method
 PARTS = (('Records, answers, data', 0, 3), ('Asking models', 3, 5), ('Hard negatives', 5, 6), ('Blueprint and transfer', 6, 8), ('Pairs and training', 8, 11),
          ('Statistics and evaluation', 11, 13), ('Pictures, review, report', 13, 15), ('Runs and the command', 15, 20), ('Fine-tune-CoT', 20, 21),
          ('Programs and ReFT', 21, 23), ('Self-rewarding and collapse', 23, 30))
@@ -157,7 +157,7 @@ def sidebar(pages):
     api = [x for title,low,high in PARTS for x in part(title, [p for p in rooms if (low if low != 3 else 3.1) <= at(p) < (high if high != 3 else 3.1)])]
     cases = folders.pop('tests', [])
     contents = ['index.ipynb', *part('Guide', by_guide), *part('Tutorials', folders.pop('tutorials', [])), *part('Findings', [p for p in rooms if number(p) >= 30]),
-                *[x for name,ps in sorted(folders.items()) for x in part(name.capitalize(), ps)], dict(section='Rooms (API)', contents=api), *part('Cases', cases),
+                *[x for name,ps in sorted(folders.items()) for x in part(name.capitalize(), ps)], dict(section='API', contents=api), *part('Test cases', cases),
                 dict(section='The project', contents=[PAPERS[p] for p in PAPERS if (ROOT/p).exists()])]
     return dict(website=dict(sidebar=dict(style='floating', contents=contents)))
 
@@ -170,55 +170,113 @@ def relinked(text, page, site):
         return '](' + os.path.relpath(site[to], page.parent) if to in site else m[0]
     text = re.sub(r'\]\(([\w./]+\.ipynb)(?=[)#])', link, text)
     text = text.replace('../'*(depth+1)+'asset/', '../'*depth+'asset/')  # copied into the site, from beside nbs/
-    text = re.sub(r'output-file: [\w.-]+\.html', f'output-file: {site[page].stem}.html', text)
+    text = re.sub(r'output-file: [\w.-]+\.html(\\n)?', '', text)  # the page has that name already
     return re.sub(r'(?<=\]\()(?=\w+\.html(?:#|\)))', '../'*depth, text) if depth else text
 
 
-def forward_names():
-    "show_doc evaluates annotations, and the build would stop at a name that only a later cell defines: such annotations are shown as they are written"
-    from fastcore import docments
-    evaluated = docments.signature
-    def signature(*args, **kw):
-        try: return evaluated(*args, **kw)
-        except NameError: return evaluated(*args, **{k: v for k,v in kw.items() if k != 'eval_str'})
-    docments.signature = signature
+def homes(nb):
+    "Where the names that a page may mean stand: the module that it defines, and every name that it imports from the library"
+    lib, found, own = INI['DEFAULT']['lib_path'], {}, None
+    for c in nb.cells:
+        own = own or (c.get('directives_', {}).get('default_exp') or [None])[0]
+        for n in (n for t in (c.parsed_() or () if c.cell_type == 'code' else ()) for n in ast.walk(t) if isinstance(n, ast.ImportFrom)):
+            if (n.module or '').startswith(lib+'.'): found |= {a.asname or a.name: n.module for a in n.names}
+    return f'{lib}.{own}' if own else None, found
 
 
-def imports_only():
-    "To show an example nbdev needs its imports, not its run: of a cell that is neither exported nor show_doc only they are executed, and none of a cell behind a flag"
-    import ast
+def symbol_link(own, imported):
+    "A function from a name in backticks to its address in the site, None where it may be an ordinary word: nbdev links every word that some module defines, to any of them"
+    from nbdev.doclinks import NbdevLookup
+    look = NbdevLookup()
+    library = [n for n in look.syms if n.startswith(INI['DEFAULT']['lib_path']+'.')]
+    def link(name):
+        first = name.split('.')[0]
+        if f'{own}.{first}' in look.syms: at = [own]
+        elif first in imported: at = [imported[first]]
+        elif '_' in first or first != first.lower(): at = [n.rpartition('.')[0] for n in library if n.count('.') == 2 and n.endswith('.'+first)]
+        else: at = []
+        return look.doc(f'{at[0]}.{name}') if len(at) == 1 and not first.startswith('_') else None
+    return link
+
+
+def linked(text, link, but=()):
+    "`text` with its names in backticks linked, outside code and existing links"
+    lines, fenced = text.split('\n'), False
+    for i,line in enumerate(lines):
+        if line.startswith('```'): fenced = not fenced
+        elif not fenced and not line.startswith('    '):
+            mark = lambda m: m[0] if m[1] in but or not (to := link(m[1])) else f'[{m[0]}]({to})'
+            lines[i] = re.sub(r'(?<![\[`])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])', mark, line)
+    return '\n'.join(lines)
+
+
+def head(source, tree):
+    "The signature of a function, or the fields and the constructor of a class, with their comments, as they stand in the `source`, and not as what their annotations evaluate to"
+    lines = source.splitlines()
+    if isinstance(tree, ast.ClassDef):
+        own = [n for n in tree.body if getattr(n, 'name', '') == '__init__' or isinstance(n, ast.AnnAssign) and not getattr(n.target, 'id', '_').startswith('_')]
+        inner = [l for n in own for l in (head(source, n).splitlines() if isinstance(n, ast.FunctionDef) else lines[n.lineno-1:n.end_lineno])]
+        bases = f"({', '.join(map(ast.unparse, tree.bases))})" if tree.bases else ''
+        return '\n'.join([f'class {tree.name}{bases}' + (':' if inner else ''), *inner])
+    body = tree.body[0]
+    return '\n'.join([*lines[tree.lineno-1:body.lineno-1], lines[body.lineno-1].encode()[:body.col_offset].decode()]).rstrip()
+
+
+def entry(name, symbol, own, link):
+    "What a page says of a `symbol`: its source, heading, signature and docstring"
+    import inspect, textwrap
+    plain = inspect.unwrap(getattr(symbol, 'fget', None) or getattr(symbol, 'func', None) or symbol)
+    (source, line), said = inspect.getsourcelines(plain), set()
+    source = textwrap.dedent(''.join(source))
+    tree = ast.parse(source).body[0]
+    for n in ast.walk(tree): said |= {n.arg} if isinstance(n, ast.arg) else {n.target.id} if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) else set()
+    file = f"{INI['DEFAULT']['git_url']}/blob/{INI['DEFAULT']['branch']}/{own.replace('.', '/')}.py#L{line}"
+    doc = linked(ast.get_docstring(tree) or '', link, said)
+    return '\n\n'.join(['---', f'[source]({file}){{target="_blank" style="float:right; font-size:smaller"}}', f'### {name}', f'```python\n{head(source, tree)}\n```', doc if '*' in doc or not doc else f'*{doc}*'])
+
+
+def from_library():
+    "nbdev would run the exported cells of every notebook once more to show what they define; the library holds that already, so it is shown from there"
+    from fastcore.basics import AttrDict
+    from importlib import import_module
     from nbdev import processors
-    shows = processors.exec_show_docs
-    plain = shows.__call__
-    def call(self, cell):
-        if cell.cell_type != 'code' or {'export', 'exports', 'exporti', 'exec_doc'} & set(cell.directives_) or processors._is_showdoc(cell): return plain(self, cell)
-        if not self.nb.has_docs_ or not hasattr(self, 'k') or FLAGS & set(cell.directives_): return
-        lines = [ast.unparse(t) for t in cell.parsed_() or () if isinstance(t, (ast.Import, ast.ImportFrom))]
-        if lines: self.k.run('\n'.join(lines))
-        self.k.exc = None  # what an example needs may be missing where the site is built
-    shows.__call__ = call
+
+    class exec_show_docs(processors.Processor):
+        def begin(self):
+            self.own, imported = homes(self.nb)
+            self.names, self.nb.link_ = dict(vars(import_module(self.own))) if self.own else {}, symbol_link(self.own, imported)
+
+        def cell(self, cell):
+            if not processors._is_showdoc(cell): return
+            name = re.search(r'^show_doc\((.+)\)', cell.source, re.M)[1]
+            try: symbol = eval(name, self.names)
+            except (NameError, AttributeError) as e: raise SystemExit(f'{name}: {e}: the library is older than its notebooks; run nbdev_export') from None
+            cell.outputs = [AttrDict(output_type='display_data', metadata={}, data={'text/markdown': entry(name, symbol, self.own, self.nb.link_).splitlines(True)})]
+
+    class add_links(processors.Processor):
+        def cell(self, cell):
+            if cell.cell_type == 'markdown': cell.source = linked(cell.source, self.nb.link_)
+
+    processors.exec_show_docs, processors.add_links = exec_show_docs, add_links
 
 
 if __name__ == '__mp_main__':  # in the workers of proc_nbs, which import this file under that name
-    forward_names()
-    imports_only()
+    from_library()
 
 
 def prepared():
     "The folder that either site builder renders: nbdev's processed notebooks under the names of their pages, the papers beside them, and the table of contents"
     import yaml
-    from nbdev.doclinks import _build_modidx
     from nbdev.quarto import refresh_quarto_yml
     from nbdev.serve import proc_nbs
     os.chdir(ROOT)
     refresh_quarto_yml()
-    _build_modidx()
     proc = Path(proc_nbs.__wrapped__(force=True) if hasattr(proc_nbs, '__wrapped__') else proc_nbs(force=True))
     pages = [p.relative_to(proc) for p in proc.rglob('*') if p.suffix in ('.ipynb', '.md')]
     site = named(pages)
     for page in pages:
         (proc/page).write_text(relinked((proc/page).read_text(encoding='utf-8'), page, site), encoding='utf-8')
-        (proc/page).rename(proc/site[page])  # smalldocs does not read `output-file`, by which nbdev's links go
+        (proc/page).rename(proc/site[page])
     shutil.copytree(ROOT/'asset', proc/'asset', dirs_exist_ok=True)
     for paper,name in PAPERS.items():
         if not (ROOT/paper).exists(): continue
