@@ -163,15 +163,14 @@ def sidebar(pages):
 
 
 def relinked(text, page, site):
-    "The text of the processed `page` with links to notebooks by their names in the `site`, and to symbols from the folder of the page"
+    "The text of the processed `page` with links to notebooks by their names in the `site`"
     depth = len(page.parts)-1
     def link(m):
         to = Path(os.path.normpath(page.parent/m[1]))
         return '](' + os.path.relpath(site[to], page.parent) if to in site else m[0]
     text = re.sub(r'\]\(([\w./]+\.ipynb)(?=[)#])', link, text)
     text = text.replace('../'*(depth+1)+'asset/', '../'*depth+'asset/')  # copied into the site, from beside nbs/
-    text = re.sub(r'output-file: [\w.-]+\.html(\\n)?', '', text)  # the page has that name already
-    return re.sub(r'(?<=\]\()(?=\w+\.html(?:#|\)))', '../'*depth, text) if depth else text
+    return re.sub(r'output-file: [\w.-]+\.html(\\n)?', '', text)  # the page has that name already
 
 
 def homes(nb):
@@ -257,7 +256,9 @@ def from_library():
         def cell(self, cell):
             if cell.cell_type == 'markdown': cell.source = linked(cell.source, self.nb.link_)
 
-    processors.exec_show_docs, processors.add_links = exec_show_docs, add_links
+    def clean_magics(cell): pass  # nbdev drops lines of magics, and leaves their blocks empty; a reader is to see how a page installs itself on Colab
+
+    processors.exec_show_docs, processors.add_links, processors.clean_magics = exec_show_docs, add_links, clean_magics
 
 
 if __name__ == '__mp_main__':  # in the workers of proc_nbs, which import this file under that name
