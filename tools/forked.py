@@ -1,7 +1,7 @@
 """The command `reasondistill` in processes that need not import everything anew: forked from one that has.
 
 For tests that start the command many times, or kill it. It is the same command in a process of its own; only what Python reads when it starts is shared.
-The process that forks must not have computed with several threads, for those do not come along."""
+The process that forks must not have computed with several threads, nor looked at a GPU, for neither comes along."""
 import os, signal, sys
 
 from reasondistill.command import main
