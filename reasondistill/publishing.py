@@ -350,7 +350,7 @@ def _without_token(text, token):
     hidden = str(text).replace(token, '***') if token else str(text)
     return re.sub(r'\bhf_\w{8,}|(?i:bearer)\s+\S+', '***', hidden)
 
-# %% ../nbs/10c_publishing.ipynb #5947ca8c
+# %% ../nbs/10c_publishing.ipynb #e1065a17
 def push(
     folder:str|Path, # a finished training, or merged weights, with a card
     repo_id:str, # owner/name
@@ -372,6 +372,7 @@ def push(
         added = [CommitOperationAdd(k, v if isinstance(v, bytes) else str(v)) for k,v in files.items()]
         done = api.create_commit(repo_id, added, commit_message='Weights, card and record of the training')
     except (HfHubHTTPError, OSError, ValueError, RuntimeError) as e:
-        raise UserError(f"{repo_id}: the upload failed ({_without_token(e, token)[:300]}): log in with `hf auth login`, check the name and "
-                        "that the Hub is reachable") from None
+        said = ' '.join(_without_token(e, token).split())[:300]
+        remedy = 'mend the head of README.md' if 'README.md' in said else 'log in with `hf auth login`, check the name and that the Hub is reachable'
+        raise UserError(f"{repo_id}: the upload failed ({said}): {remedy}") from None
     return Upload(repo_id, private, sizes, done.commit_url)
