@@ -66,9 +66,9 @@ def needs(
         out += [Need(r.name, str(r.specifier), e, version, fits) for e in asked]
     return out
 
-# %% ../nbs/15a_doctor.ipynb #b6f9d8a4
+# %% ../nbs/15a_doctor.ipynb #d0342f0d
 EXTRAS = dict(gym='problem families of Reasoning Gym', gemini='Gemini as teacher or student', openai="models behind OpenAI's protocol", ray='models on many machines',
-    gpu='4-bit students, TRL as trainer', unsloth='faster training on one GPU', tracking='watching a training in a browser', deepspeed='training on several GPUs', train='training',
+    gpu='training on one GPU: Unsloth, 4-bit weights, TRL', tracking='watching a training in a browser', deepspeed='training on several GPUs', train='training',
     review='the page for reviewing pairs', korean='Korean letters in pictures', scale='models on many machines', docs='the documentation site', dev='working on this package itself')
 _SHOWN = ('torch', 'transformers', 'peft', 'datasets', 'numpy')
 

@@ -9,7 +9,7 @@ __all__ = ['STAGES', 'PASSING', 'conf_folder', 'options', 'compose', 'file_hash'
            'before', 'training_settings', 'train', 'after', 'base_of', 'report', 'checked', 'pending', 'run_pipeline',
            'report_again']
 
-# %% ../nbs/15_pipeline.ipynb #e3af35b4
+# %% ../nbs/15_pipeline.ipynb #6785b430
 import contextlib, functools, hashlib, json, re, shutil, time
 from collections import Counter
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ from .problem import (Blueprint, HardNegative, Outcome, Pair, Problem, Record, R
     write_records, write_text)
 from .report import cases, error_rows, evaluation_sections, length_rows, map_rows, mined_rows, order_checks, position_rows, reasoning_rows, render_report, report_data, vote_rows
 from .review import Review, apply_reviews
+from .samples import sample_problems
 from .soundness import check_selection, refuse_seeds, soundness
 from .tasks import domains, generate
 from .teachers import LMTeacher, WorkedTeacher
@@ -225,13 +226,18 @@ def _domains(cfg):
     cut = lambda keep: sorted({d for ds in every.values() for i,d in enumerate(ds) if (i<len(ds)-cfg.unseen_domains)==keep})
     return cut(True), cut(False)
 
-# %% ../nbs/15_pipeline.ipynb #b6b9407d
+# %% ../nbs/15_pipeline.ipynb #64838767
+def _named(cfg):
+    "The problems that the `data` part of a configuration names"
+    if cfg.kind!='samples': return read_problems(cfg.path, format=cfg.format)
+    return [p.model_copy(update=dict(meta={k:v for k,v in p.meta.items() if k=='cluster'})) for p in sample_problems()]
+
 def problems_from_file(
     cfg, # the `data` part of the configuration
     seed:int,
 )->tuple[list[Problem], list[Problem]]: # pool, held out
-    "Problems read from `cfg.path`, split by a seeded shuffle"
-    read = take(read_problems(cfg.path, format=cfg.format), cfg.get('rows'), seed)
+    "Problems read from `cfg.path`, or the sample problems, split by a seeded shuffle"
+    read = take(_named(cfg), cfg.get('rows'), seed)
     pool = len(read) if cfg.pool is None else cfg.pool
     held = take(read, len(read)-pool if cfg.held_out is None else cfg.held_out, seed) if cfg.held_out is not None or pool<len(read) else []
     family = dict(zip((p.id for p in read), siblings(read)))
@@ -424,7 +430,7 @@ def pairs(run):
     write_text(run.path('lint.json'), table.where(table.notna(), None).to_json(orient='records', force_ascii=False, indent=1))
     return dict(pairs=len(split.train), **({'validation':len(split.validation)} if split.validation else {}), **Counter(p.strategy for p in chosen), dropped=sum(dropped.values()))
 
-# %% ../nbs/15_pipeline.ipynb #d1d06782
+# %% ../nbs/15_pipeline.ipynb #dec974d2
 def _overlap(run):
     "What a search for the held-out problems among those of the pairs finds"
     held, of = run.read('held_out.jsonl', Problem), {h.id:h.problem for h in run.read('hard_negatives.jsonl', HardNegative)}
@@ -437,7 +443,8 @@ def _overlap(run):
 def dataset(run):
     "The pairs as a dataset folder with its card"
     split, data = Split(run.read('pairs.jsonl', Pair), run.read('validation.jsonl', Pair)), run.cfg.data
-    source = 'the problem families of reasondistill.tasks' if data.kind=='tasks' else Path(data.path).name
+    ours = dict(tasks='the problem families of reasondistill.tasks', samples='the sample problems of reasondistill')
+    source = ours.get(data.kind) or Path(data.path).name
     counts = {k:m['counts'] for k,m in read_manifest(run.folder).items() if k in run.cfg.stages}
     overlap = _overlap(run)
     write_dataset(split, run.path('dataset'), dataset_card(split, f'{run.cfg.run.name}: preference pairs', data.licence, [source], _funnel(counts), overlap))
