@@ -8,10 +8,9 @@ __all__ = ['FREE_SETTINGS', 'Resumable', 'save_checkpoint', 'open_run', 'schedul
            'preset_part', 'ppo_preset', 'preset_reward', 'warm_up_preset', 'question_numbers', 'Experience',
            'experience', 'experience_row', 'minibatches', 'ppo_loss', 'share_of', 'learn', 'Collapse', 'check_bounds',
            'reasoning_prompt', 'check_problems', 'PPO', 'written_in', 'ppo_plan', 'open_ppo', 'run_ppo', 'trunk_hash',
-           'value_weights', 'policy_facts', 'save_student', 'save_policy', 'saved_facts', 'student_of', 'load_policy',
-           'policy_card']
+           'value_weights', 'policy_facts', 'save_student', 'save_policy', 'saved_facts', 'student_of', 'load_policy']
 
-# %% ../nbs/22c_reft.ipynb #ad197cf0
+# %% ../nbs/22c_reft.ipynb #55b418ee
 import json, math, random, re, shutil
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -28,9 +27,9 @@ from .policy import Policy, Rollout, write
 from .ppo import (Average, adapted_beta, approx_kl, explained_variance, gae, masked_mean, policy_loss, reference_kl, token_rewards,
     value_loss, whiten)
 from .problem import Problem, Record, UserError, content_id, write_text
-from .publishing import is_student, model_header
+from .publishing import is_student
 from .rewards import Judged, Reward, outcome_shares, reward_rule
-from .training import has_adapter, latest_checkpoint, read_log, seal, write_log
+from .training import has_adapter, latest_checkpoint, seal, write_log
 
 # %% ../nbs/22c_reft.ipynb #dd90fd8a
 class Resumable:
@@ -625,23 +624,3 @@ def load_policy(
     with torch.no_grad():
         for n,p in own.items(): p.copy_(saved[n])
     return policy
-
-# %% ../nbs/22c_reft.ipynb #cd4f5482
-def policy_card(
-    folder:str|Path, # of `save_policy`
-    name:str, # a title
-    base:str, # on the Hub, owner/name
-    licence:str, # as the Hub writes it, e.g. 'apache-2.0'
-    languages:Sequence[str]=(), # e.g. 'en'
-    last:int=5, # steps to average over
-)->str: # Markdown with a YAML header; `publishing.write_card` puts it into the folder
-    "The card of the policy in `folder`"
-    told, log = saved_facts(folder), read_log(Path(folder)/'log.jsonl')
-    header = model_header(base, licence, languages, merged=not told['adapter']).replace('- orpo', '- reft')
-    mean = lambda k: sum(r[k] for r in log[-last:])/len(log[-last:])
-    watched = ('reward', 'right', 'unreadable', 'cut', 'kl', 'entropy', 'length') if log else ()
-    course = [f"| {k} | {log[0][k]:.3f} | {mean(k):.3f} |" for k in watched]
-    what = f"{'A LoRA adapter' if told['adapter'] else 'Weights'} trained by {told['method']} from `{base}` (weights {told['student']})"
-    files = '`value.safetensors` is the value function, for further training only; `training.json` holds all settings, `log.jsonl` the course.'
-    return '\n'.join([f"---\n{header}\n---", f"# {name}", '', f"{what}: {told['steps']} steps on the answers to {told['rows']} problems.", '',
-        '| on its own samples | first step | last steps |', '|---|---|---|', *course, '', files, ''])
