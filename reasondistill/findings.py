@@ -9,7 +9,7 @@ __all__ = ['VERDICTS', 'SOURCE', 'MEASURES', 'CLAIMS', 'Squares', 'mean_squares'
            'arm_pairs', 'test_set', 'Arm', 'token_kl', 'drift', 'Cell', 'cell_name', 'run_cell', 'outcomes_in',
            'scores_in', 'Comparison', 'Claim', 'slope', 'nearness', 'near_less_far', 'check_equal', 'effect_table',
            'Evidence', 'evidence', 'Tried', 'run_claim', 'command', 'measured', 'shown', 'evidence_table', 'cell_table',
-           'examples', 'stated', 'page', 'summary']
+           'examples', 'stated', 'page', 'runs', 'summary', 'linked_summary']
 
 # %% ../nbs/30_findings.ipynb #f168619a
 import copy, functools, json, math
@@ -849,7 +849,7 @@ def examples(
 
 def _line(text): return ' / '.join(l for l in text.splitlines() if l.strip())
 
-# %% ../nbs/30_findings.ipynb #c422c871
+# %% ../nbs/30_findings.ipynb #14f552a6
 def stated(
     claim:Claim,
 ): # Markdown
@@ -868,7 +868,17 @@ def page(
     if found := measured(path, size).get(claim.number): return evidence_table(Evidence(**e) for e in found['evidence'])
     return Markdown(f'Not yet measured at the size `{size}`. `{command(claim.number, size)}` does it.')
 
-# %% ../nbs/30_findings.ipynb #a0507edd
+def runs(
+    claim:Claim,
+    size:str='cpu',
+    path:str|Path='../asset/findings.json',
+): # DataFrame, or Markdown where nothing was measured
+    "What each arm of `claim` reached, in percent, and the cells behind it"
+    from IPython.display import Markdown
+    if found := measured(path, size).get(claim.number): return cell_table(found).map(lambda v: round(v, 1) if isinstance(v, float) else v)
+    return Markdown('No cells yet.')
+
+# %% ../nbs/30_findings.ipynb #7360af1c
 def summary(
     path:str|Path='../asset/findings.json',
     size:str='cpu',
@@ -881,3 +891,15 @@ def summary(
         have = [shown(Evidence(**e)) for e in found[n]['evidence'] if e['decides']] if n in found else []
         rows += have or [dict(claim=str(n), comparison=c.title, verdict='not yet measured', would_decide='')]
     return pd.DataFrame(rows).fillna('').drop(columns='measure', errors='ignore').set_index('claim')
+
+def linked_summary(
+    pages:Mapping[int, str], # claim -> address of its page
+    path:str|Path='../asset/findings.json',
+    size:str='cpu',
+): # Markdown: a table
+    "The `summary`, each claim linked to the page that shows its evidence and its runs"
+    from IPython.display import Markdown
+    told = summary(path, size).reset_index()
+    told['claim'] = [f'[{n}]({pages[int(n)]})' for n in told.claim]
+    rows = [told.columns.str.replace('_', ' '), ['---']*told.shape[1], *told.astype(str).values]
+    return Markdown('\n'.join(f"| {' | '.join(r)} |" for r in rows))
