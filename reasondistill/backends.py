@@ -20,7 +20,7 @@ from .local import load, quiet
 from .orpo import Row, tokenize_pairs
 from .problem import Pair, UserError, write_text
 from .shared_prompt import sharing
-from .training import (Settings, _finish_run, _open_run, batches, has_adapter, latest_checkpoint, load_adapter, log_rows, lora,
+from .training import (Settings, finish_training, open_training, batches, has_adapter, latest_checkpoint, load_adapter, log_rows, lora,
     mixed_precision, read_log, seal, train, training_plan, write_log)
 
 # %% ../nbs/10a_backends.ipynb #f52a85ca
@@ -262,7 +262,7 @@ def _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbac
     if int(os.environ.get('WORLD_SIZE', 1))>1: raise UserError(f"backend {backend!r}: trains in one process: start it without launcher, or take 'own'")
     rows, dropped = tokenize_pairs(tokenizer, pairs, settings.max_length, settings.max_prompt)
     if not rows: raise UserError(f"no pairs to train on (dropped: {dict(dropped) or 'none'}): raise max_length and max_prompt, or make more pairs")
-    if _open_run(out, training_plan(model, rows, settings) | dict(backend=backend), dropped):
+    if open_training(out, training_plan(model, rows, settings) | dict(backend=backend), dropped):
         if not has_adapter(model): load_adapter(model, out/'adapter')
         return read_log(out/'log.jsonl')
     order = batch_numbers(rows, settings)
@@ -271,7 +271,7 @@ def _train_by(backend, model, tokenizer, pairs, out, settings, progress, callbac
         with _on_this_device():
             trainer = _TRL[backend](model, tokenizer, rows, order, settings, trainer_arguments(model, out, settings, len(order)))
             history = _run(trainer, out, [_keeper(out, per_epoch, backend, progress), *callbacks])
-        _finish_run(out, trainer.model.eval(), log := log_rows(history, per_epoch), None)
+        finish_training(out, trainer.model.eval(), log := log_rows(history, per_epoch), None)
     except OSError as e: raise UserError(f"{out}: cannot write ({e}); sealed checkpoints are intact, free some space and run again") from e
     return log
 

@@ -16,7 +16,7 @@ from typing import Sequence
 
 from .problem import UserError
 from .token_rows import Row
-from .training import Part, Settings, _arguments, _trainable, _trainer, batches, lora, mixed_precision
+from .training import Part, Settings, training_arguments, unpacked, part_trainer, batches, lora, mixed_precision
 
 # %% ../nbs/10b_memory.ipynb #bf3da4d8
 def skeleton(
@@ -167,12 +167,12 @@ def dry_step(
     asked, trained = [(p, p.requires_grad) for p in model.parameters()], None
     try:
         with TemporaryDirectory() as d:
-            args = _arguments(model, Path(d), settings, 1, False)
+            args = training_arguments(model, Path(d), settings, 1, False)
             args.save_strategy, args.gradient_accumulation_steps = 'no', 1
             trained = lora(model, settings)
-            trainer = _trainer()(trained, args, [Part(batch)], 0, settings.beta, settings.nll_on, settings.pack)
+            trainer = part_trainer()(trained, args, [Part(batch)], 0, settings.beta, settings.nll_on, settings.pack)
             trainer.remove_callback(PrinterCallback)
-            with _trainable(trained): trainer.train()
+            with unpacked(trained): trainer.train()
             return trainer.state.log_history[0]['loss']
     except (RuntimeError, MemoryError) as e:
         if not _out_of_memory(e): raise

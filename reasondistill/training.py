@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Settings', 'presets', 'preset', 'has_adapter', 'lora', 'mixed_precision', 'batches', 'scored_tokens', 'Part', 'part',
            'orpo_part', 'dealt', 'seal', 'sealed', 'latest_checkpoint', 'log_rows', 'write_log', 'read_log', 'examined',
-           'stopped', 'training_plan', 'train', 'load_adapter', 'conf_launch', 'launch_command', 'launch']
+           'stopped', 'training_arguments', 'part_trainer', 'training_plan', 'open_training', 'finish_training',
+           'unpacked', 'train', 'load_adapter', 'conf_launch', 'launch_command', 'launch']
 
 # %% ../nbs/10_training.ipynb #7cda8e19
 import json, os, random, re, shutil, subprocess, sys
@@ -270,7 +271,7 @@ def stopped(
     return bool(patience and found) and len(found)-1-found.index(min(found))>=patience
 
 # %% ../nbs/10_training.ipynb #e761f5c2
-def _arguments(model, out, s, steps, validated):
+def training_arguments(model, out:Path, s:Settings, steps:int, validated:bool):
     "The trainer's arguments for `steps` steps by the settings `s`"
     import torch
     from transformers import TrainingArguments
@@ -302,7 +303,7 @@ def _through(outer, inner, work):
 
 # %% ../nbs/10_training.ipynb #7c38d6c3
 @cache
-def _trainer()->type:
+def part_trainer()->type:
     "OrpoTrainer for parts of batches, on one device or several, with evaluation"
     import torch
     class PartTrainer(orpo_trainer()):
@@ -395,7 +396,7 @@ def training_plan(
         validation=content_id(*validation) if validation else None, student=weights_hash(SimpleNamespace(named_parameters=lambda: own)))
 
 # %% ../nbs/10_training.ipynb #5af14e8e
-def _open_run(out, plan, dropped):
+def open_training(out:Path, plan:dict, dropped:dict[str, int])->bool:
     "Prepare the folder `out` for `plan`; True if that training is finished there"
     path, plan = out/'training.json', {**plan, 'dropped':dict(dropped)}
     try: there = json.loads(path.read_text(encoding='utf-8'))
@@ -412,7 +413,7 @@ def _in_order(path):
     plain = lambda v: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v
     write_text(path, json.dumps({k:plain(v) for k,v in json.loads(path.read_text(encoding='utf-8')).items()}, indent=1, sort_keys=True))
 
-def _finish_run(out, model, rows, state=None):
+def finish_training(out:Path, model, rows:Sequence[dict], state=None):
     "Keep adapter and log in `out`, then say that it is finished; `state` is the whole state where the model lies in pieces on several devices"
     part = out/'adapter.part'
     shutil.rmtree(part, ignore_errors=True); shutil.rmtree(out/'adapter', ignore_errors=True)
@@ -425,7 +426,7 @@ def _finish_run(out, model, rows, state=None):
 
 # %% ../nbs/10_training.ipynb #deffaf84
 @contextmanager
-def _trainable(model):
+def unpacked(model):
     "Keep the 4-bit weights of `model` in the form that gradients pass through: bitsandbytes packs them for a CPU when it first answers"
     quick = [m for m in model.modules() if getattr(m, 'support_avx512bf16_for_cpu', False)]
     for m in quick:
@@ -453,8 +454,8 @@ def _run(model, tokenizer, args, plan, validation, out, s, callbacks):
         start, parts = _resumed(out, args, s, parts)
         seen = dict(eval_dataset=examined(validation, s.batch, args.world_size, s.nll_on)) if validation else {}
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        with _trainable(model):
-            trainer = _trainer()(model, args, parts, pad or 0, s.beta, s.nll_on, s.pack, callbacks=callbacks, **seen)
+        with unpacked(model):
+            trainer = part_trainer()(model, args, parts, pad or 0, s.beta, s.nll_on, s.pack, callbacks=callbacks, **seen)
             trainer.remove_callback(PrinterCallback)
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     finally: logging.set_verbosity(said)
@@ -489,8 +490,8 @@ def train(
     (rows, held, dropped), out = _rows(tokenizer, pairs, validation, settings), Path(out)
     plan = batches(rows, settings.batch, settings.epochs, settings.seed)
     steps = min(-(-len(plan)//settings.accumulation), settings.max_steps or len(plan))
-    args = _arguments(model, out, settings, steps, bool(held))
-    with args.main_process_first(local=False): done = _open_run(out, training_plan(model, rows, settings, held), dropped)
+    args = training_arguments(model, out, settings, steps, bool(held))
+    with args.main_process_first(local=False): done = open_training(out, training_plan(model, rows, settings, held), dropped)
     if done:
         if not has_adapter(model): load_adapter(model, out/'adapter')
         return read_log(out/'log.jsonl')
@@ -501,7 +502,7 @@ def train(
         log = log_rows(trainer.state.log_history, per_epoch)
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
         with args.main_process_first(local=False):
-            if args.process_index==0: _finish_run(out, trainer.accelerator.unwrap_model(trainer.model), log, state)
+            if args.process_index==0: finish_training(out, trainer.accelerator.unwrap_model(trainer.model), log, state)
     except OSError as e: raise UserError(f"{out}: cannot write ({e}); sealed checkpoints are intact, free some space and run again") from e
     return log
 

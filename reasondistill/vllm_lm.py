@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Sequence
 
 from .asking import Choice, Completion, Request, Scores, failed
-from .local import _row_seed
+from .local import row_seed
 from .problem import Record, UserError, content_id
 
 # %% ../nbs/04g_vllm.ipynb #fcfea02b
@@ -112,7 +112,7 @@ def _params(request, lm):
     if request.response_schema:
         from vllm.sampling_params import StructuredOutputsParams
         kept['structured_outputs'] = StructuredOutputsParams(json=request.response_schema)
-    return lm.vllm.SamplingParams(n=1, temperature=request.temperature, top_p=request.top_p, max_tokens=request.max_tokens, seed=_row_seed(request), **kept)
+    return lm.vllm.SamplingParams(n=1, temperature=request.temperature, top_p=request.top_p, max_tokens=request.max_tokens, seed=row_seed(request), **kept)
 
 def _write(batch, lm):
     "A `Completion` for each (request, prompt tokens) of `batch`"
