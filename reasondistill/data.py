@@ -153,7 +153,19 @@ def gold_of_row(
     if kind=='yes_no': return 'yes' if plain(value).lower() in ('yes', 'true', '예', 'o', '1') else 'no'
     return write_number(number(plain(value))) if kind=='number' and number(plain(value)) is not None else plain(value)
 
-# %% ../nbs/02_data.ipynb #3d0e2dc0
+# %% ../nbs/02_data.ipynb #ec9bc0d8
+def _check_columns(rows, names):
+    "A `UserError` for a column that no row has, and for letters of options where no options are named"
+    from difflib import get_close_matches
+    there = list(dict.fromkeys(k for _,row in rows.items for k in row))
+    lost = [c for f in names.values() for c in ([f] if isinstance(f, str) else f) if rows.items and c not in there]
+    near = get_close_matches(lost[0], there, n=1) if lost else []
+    if lost: raise UserError(f"{rows.name}: no column {lost[0]!r}: it has {', '.join(there)}" + (f"; did you mean {near[0]!r}?" if near else ''))
+    golds = [g for _,row in rows.items for g in [plain(row.get(names.get('answer', ''), ''))] if g]
+    if 'choices' not in names and len(golds)>1 and all(re.fullmatch('[A-Ea-e①-⑤]', g) for g in golds):
+        raise UserError(f"{rows.name}: all answers are letters of options, and no options are named: columns=dict(choices=[...])")
+
+# %% ../nbs/02_data.ipynb #348b325d
 @reader('table', 'any table by a map of its columns: columns=dict(question=…, choices=[…], answer=…)')
 def table(
     rows:Rows,
@@ -165,9 +177,11 @@ def table(
     "The problems in a table, by a map of its columns"
     names = {f:f for f in _FIELDS if rows.items and f in rows.items[0][1]} | dict(columns or {})
     if unknown := sorted(set(names)-set(_FIELDS)): raise UserError(f"columns: {', '.join(unknown)} is no field of a problem: use {', '.join(_FIELDS)}")
+    _check_columns(rows, names)
     ids = Ids(source or Path(rows.name).stem)
     def one(i, row):
         get = lambda f: plain(row[names[f]]) if f in names else ''
+        if not any(map(plain, row.values())): raise rows.error(i, '', 'an empty row', 'delete it')
         if not get('question'): raise rows.error(i, names.get('question', 'question'), 'missing', 'name the column of the question: columns=dict(question=...)')
         choices, gold = _options(rows, i, row, names.get('choices')), row[names['answer']] if 'answer' in names else None
         k = kind or kind_of_row(choices, gold)

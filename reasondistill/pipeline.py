@@ -52,7 +52,9 @@ def options(
     "What can be chosen in a `group`"
     return sorted(p.stem for p in (conf_folder()/group).glob('*.yaml'))
 
-# %% ../nbs/15_pipeline.ipynb #5cef2110
+# %% ../nbs/15_pipeline.ipynb #7c01d6b1
+_GROUPS = ('profile', 'data', 'student', 'teacher', 'train')
+
 def _explain(error, overrides):
     "Hydra's complaint in one sentence with a remedy"
     from difflib import get_close_matches
@@ -60,12 +62,13 @@ def _explain(error, overrides):
     text = ' '.join(str(error).split())
     for o in overrides:
         group, _, value = o.lstrip('+~').partition('=')
-        if group in ('profile', 'data', 'student', 'teacher', 'train') and value not in options(group):
+        if group in _GROUPS and value not in options(group):
             return f"There is no {group} {value!r}: choose one of {', '.join(options(group))}."
-    known = _keys(OmegaConf.to_container(compose(), resolve=True))
+    picks = [o for o in overrides if o.partition('=')[0] in _GROUPS]
+    known = _keys(OmegaConf.to_container(compose(*(picks if len(picks)<len(overrides) else ())), resolve=True))
     for o in overrides:
         key = o.lstrip('+~').partition('=')[0]
-        if key not in known and key not in ('profile', 'data', 'student', 'teacher', 'train'):
+        if key not in known and key not in _GROUPS:
             near = get_close_matches(key, known, n=3, cutoff=.5)
             return f"There is no setting {key!r}" + (f": did you mean {', '.join(near)}?" if near else ": `reasondistill config` shows them all.")
     return f"The configuration cannot be put together: {text}"
@@ -226,10 +229,15 @@ def _domains(cfg):
     cut = lambda keep: sorted({d for ds in every.values() for i,d in enumerate(ds) if (i<len(ds)-cfg.unseen_domains)==keep})
     return cut(True), cut(False)
 
-# %% ../nbs/15_pipeline.ipynb #64838767
+# %% ../nbs/15_pipeline.ipynb #00b47ba5
+def _reading(cfg):
+    "How the `data` part of a configuration wants its file to be read"
+    from omegaconf import OmegaConf
+    return {k:v for k,v in OmegaConf.to_container(cfg, resolve=True).items() if k in ('columns', 'base', 'encoding') and v is not None}
+
 def _named(cfg):
     "The problems that the `data` part of a configuration names"
-    if cfg.kind!='samples': return read_problems(cfg.path, format=cfg.format)
+    if cfg.kind!='samples': return read_problems(cfg.path, format=cfg.format, **_reading(cfg))
     return [p.model_copy(update=dict(meta={k:v for k,v in p.meta.items() if k=='cluster'})) for p in sample_problems()]
 
 def problems_from_file(
@@ -239,10 +247,14 @@ def problems_from_file(
     "Problems read from `cfg.path`, or the sample problems, split by a seeded shuffle"
     read = take(_named(cfg), cfg.get('rows'), seed)
     pool = len(read) if cfg.pool is None else cfg.pool
-    held = take(read, len(read)-pool if cfg.held_out is None else cfg.held_out, seed) if cfg.held_out is not None or pool<len(read) else []
+    n = len(read)-pool if cfg.held_out is None else cfg.held_out
+    few = f"data.pool={pool}, data.held_out={n}: there are {len(read)} problems, and none is left to"
+    if n<0: raise UserError(f"{few} test on: set data.held_out, and data.pool if need be.")
+    held = take(read, n, seed) if n else []
     family = dict(zip((p.id for p in read), siblings(read)))
     out = {family[p.id] for p in held}
     rest = [p for p in read if family[p.id] not in out] # nor what shares a passage with a held-out problem
+    if pool and not rest: raise UserError(f"{few} mine: lower data.held_out.")
     return (take(rest, min(pool, len(rest)), seed) if pool else []), held
 
 # %% ../nbs/15_pipeline.ipynb #03aa147a
@@ -298,7 +310,7 @@ def _asking(run):
     t = run.plain['teacher']
     return {k:t[k] for k in ('temperature', 'top_p', 'max_tokens', 'concurrency', 'timeout')} | dict(budget=run.ledger, progress=run.label('teacher'))
 
-# %% ../nbs/15_pipeline.ipynb #96cfc192
+# %% ../nbs/15_pipeline.ipynb #bdf112ee
 def announce(
     run:Run,
     teacher:LMTeacher,
@@ -323,22 +335,29 @@ def all_sent(
 
 def _lost(responses): return [(r.meta.get('failure'), r.error) for r in responses if r.error]
 
-# %% ../nbs/15_pipeline.ipynb #31bd7c15
+def _came(run, side, responses):
+    "A `UserError` if replies are missing, or if not one of `responses` is a reply"
+    all_sent(run, side, lost := _lost(responses))
+    if lost and len(lost)==len(responses):
+        raise UserError(f"Not one reply of the {side} could be used: {lost[0][1].rstrip('.')}. Look at {side}.base_urls and {side}.model; the same command asks again.")
+    return {f'{side} failed':len(lost)} if lost else {}
+
+# %% ../nbs/15_pipeline.ipynb #eed0a271
 @stage(needs=('pool.jsonl',), makes=('teacher.jsonl', 'student.jsonl'), config=('data', 'student', 'teacher', 'mining.samples', 'mining.temperature', 'mining.max_tokens', 'seed'))
 def answers(run):
     "What teacher and student say to the pool: sampled, or read from the file"
-    pool, m = run.read('pool.jsonl', Problem), run.cfg.mining
+    pool, m, failed = run.read('pool.jsonl', Problem), run.cfg.mining, {}
     if run.cfg.data.kind=='recorded': teacher, student = (_recorded(run, pool, run.cfg.data[side]) for side in ('teacher', 'student'))
     else:
         writer = teacher_of(run)
         if isinstance(writer, LMTeacher): announce(run, writer, requests_for(pool, m.samples, writer.temperature, writer.options['max_tokens']))
         teacher = writer.solve(pool, m.samples)
-        all_sent(run, 'teacher', _lost(teacher))
+        failed = _came(run, 'teacher', teacher)
         student = sample(pool, student_of(run), n=m.samples, temperature=m.temperature, max_tokens=m.max_tokens, seed=run.cfg.seed, store=run.store,
                          progress=run.label('student answers'))
-        all_sent(run, 'student', _lost(student))
+        failed |= _came(run, 'student', student)
     run.write('teacher.jsonl', teacher); run.write('student.jsonl', student)
-    return dict(teacher=len(teacher), student=len(student), **{'student unreadable':sum(r.answer is None for r in student)})
+    return dict(teacher=len(teacher), student=len(student), **failed, **{'student unreadable':sum(r.answer is None for r in student)})
 
 def _recorded(run, pool, model):
     "The recorded responses of `model` to the problems of `pool`"

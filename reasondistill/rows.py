@@ -73,9 +73,11 @@ class Rows:
 
     def __repr__(self): return f'Rows({self.name}: {len(self.items)} rows, {len(self.broken)} broken)'
 
-# %% ../nbs/01a_rows.ipynb #e1b08b4d
-def _csv_rows(rows, text, delimiter=','):
-    "Rows of a table with a heading"
+# %% ../nbs/01a_rows.ipynb #58bb7eff
+def _csv_rows(rows, text, delimiter=None):
+    "Rows of a table with a heading; where that has semicolons and no comma, as spreadsheets of some countries write it, they divide the cells"
+    heading = text.split('\n', 1)[0]
+    delimiter = delimiter or (';' if ';' in heading and ',' not in heading else ',')
     csv.field_size_limit(2**31-1) # a cell may hold a whole reply
     reader, i = csv.DictReader(io.StringIO(text, newline=''), restval=None, delimiter=delimiter), 0
     try:
